@@ -1,0 +1,240 @@
+"""Mends OpenAI-shaped answers that official clients would refuse, on plain JSON values.
+
+Only what did not fit the strict shapes of ``openai_reply`` comes here. Each rule answers a
+failure measured on the official clients (docs/contract.md, Chat answers).
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from trunkline.errors import GatewayError
+from trunkline.wire.reason import read_reason
+
+_TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority"})
+_ROLES: Final = frozenset({"developer", "system", "user", "assistant", "tool"})
+_TEXT_REASONS: Final = frozenset({"stop", "length", "content_filter"})
+_UNLIKELY: Final = -9999.0
+"""OpenAI's own value for a token that is too unlikely to be told (API reference, logprobs)."""
+
+Json = dict[str, Any]
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What an answer carries when its upstream forgot it: id, model and Unix time in seconds.
+
+    ``calls`` remembers, by choice, the ids of streamed tool calls that came without an index.
+    """
+
+    id: str
+    model: str
+    created_s: int
+    calls: dict[int, list[str]] = {}
+
+
+def mend_answer(answer: Json, stamp: Stamp) -> Json:
+    """A whole chat answer, mended."""
+    _mend_envelope(answer, stamp, "chat.completion")
+    for position, choice in enumerate(_choices(answer)):
+        _mend_index(choice, position)
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            message = choice["message"] = {}
+        _mend_message(message, stamp)
+        ended = "tool_calls" if message.get("tool_calls") else "stop"
+        choice["finish_reason"] = read_reason(str(choice.get("finish_reason") or ended))
+        _mend_logprobs(choice)
+    return answer
+
+
+def mend_chunk(chunk: Json, stamp: Stamp) -> Json:
+    """A chunk of a streamed chat answer, mended."""
+    _mend_envelope(chunk, stamp, "chat.completion.chunk")
+    if chunk.get("choices") is None:
+        chunk["choices"] = []
+    for position, choice in enumerate(_choices(chunk)):
+        _mend_index(choice, position)
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = choice["delta"] = {}
+        role = delta.get("role")
+        if role is not None and str(role) not in _ROLES:
+            del delta["role"]
+        if isinstance(delta.get("content"), list):
+            delta["content"] = _join_parts(delta["content"])
+        for call in delta.get("tool_calls") or ():
+            _mend_tool_delta(call, stamp.calls.setdefault(choice["index"], []))
+        if choice.get("finish_reason"):
+            choice["finish_reason"] = read_reason(str(choice["finish_reason"]))
+        else:
+            choice["finish_reason"] = None
+        _mend_logprobs(choice)
+    return chunk
+
+
+def mend_text_answer(answer: Json, stamp: Stamp) -> Json:
+    """A whole legacy text answer, mended."""
+    for choice in _choices(answer):
+        choice["finish_reason"] = choice.get("finish_reason") or "stop"
+    return mend_text_chunk(answer, stamp)
+
+
+def mend_text_chunk(chunk: Json, stamp: Stamp) -> Json:
+    """A chunk of a streamed legacy text answer, mended."""
+    _mend_envelope(chunk, stamp, "text_completion")
+    if chunk.get("choices") is None:
+        chunk["choices"] = []
+    for position, choice in enumerate(_choices(chunk)):
+        _mend_index(choice, position)
+        choice["text"] = choice.get("text") or ""
+        if choice.get("finish_reason"):
+            reason = read_reason(str(choice["finish_reason"]))
+            choice["finish_reason"] = reason if reason in _TEXT_REASONS else "stop"
+        else:
+            choice["finish_reason"] = None
+        logprobs = choice.get("logprobs")
+        if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
+            choice["logprobs"] = _legacy_logprobs(logprobs["content"])
+    return chunk
+
+
+def _mend_envelope(answer: Json, stamp: Stamp, kind: str) -> None:
+    answer["object"] = kind
+    answer.pop("error", None)
+    if not isinstance(answer.get("id"), str):
+        answer["id"] = stamp.id
+    if not isinstance(answer.get("model"), str):
+        answer["model"] = stamp.model
+    created = answer.get("created")
+    answer["created"] = int(created) if isinstance(created, (int, float)) else stamp.created_s
+    tier = answer.get("service_tier")
+    if tier is not None and str(tier) not in _TIERS:
+        del answer["service_tier"]
+    if not isinstance(answer.get("system_fingerprint"), (str, type(None))):
+        del answer["system_fingerprint"]
+    if "usage" in answer:
+        answer["usage"] = _mend_usage(answer["usage"])
+
+
+def _mend_usage(usage: Any) -> Json | None:
+    """All three counts or none: a count without its total fails strict clients."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion, total = (
+        _read_count(usage.get(name))
+        for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+    )
+    if prompt is None and completion is None:
+        return None
+    prompt, completion = prompt or 0, completion or 0
+    mended = {
+        **usage,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion if total is None else total,
+    }
+    for name in ("prompt_tokens_details", "completion_tokens_details"):
+        details = mended.get(name)
+        if isinstance(details, dict):
+            mended[name] = {key: _read_count(value) for key, value in details.items()}
+        elif details is not None:
+            del mended[name]
+    return mended
+
+
+def _read_count(value: Any) -> int | None:
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else None
+    return int(value) if isinstance(value, (int, float)) else None
+
+
+def _choices(answer: Json) -> list[Json]:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise GatewayError("upstream_error", "The upstream's answer has no list of choices.")
+    return choices
+
+
+def _mend_index(choice: Json, position: int) -> None:
+    if not isinstance(choice.get("index"), int):
+        choice["index"] = position
+
+
+def _mend_message(message: Json, stamp: Stamp) -> None:
+    message["role"] = "assistant"
+    if isinstance(message.get("content"), list):
+        message["content"] = _join_parts(message["content"])
+    for at, call in enumerate(message.get("tool_calls") or ()):
+        if not isinstance(call.get("id"), str):
+            call["id"] = f"call_{stamp.id}_{at}"
+        call["type"] = call.get("type") or "function"
+        _mend_arguments(call.get("function"), "{}")
+    _mend_arguments(message.get("function_call"), "{}")
+    if message.get("annotations"):
+        message["annotations"] = [
+            {**note, "type": "url_citation"}
+            for note in message["annotations"]
+            if note.get("type") in (None, "url_citation")
+        ]
+
+
+def _mend_tool_delta(call: Json, seen: list[str]) -> None:
+    """A piece with an id or a name begins a call; a bare piece of arguments goes on with it."""
+    function = call.get("function") or {}
+    if not isinstance(call.get("index"), int):
+        name = call.get("id") or ""
+        if not (name and name in seen) and (name or function.get("name")):
+            seen.append(name)
+            call["index"] = len(seen) - 1
+        else:
+            call["index"] = seen.index(name) if name else max(len(seen) - 1, 0)
+    if call.get("type") != "function":
+        call.pop("type", None)
+    _mend_arguments(call.get("function"), None)
+
+
+def _mend_arguments(function: Any, absent: str | None) -> None:
+    if not isinstance(function, dict):
+        return
+    arguments = function.get("arguments")
+    if isinstance(arguments, (dict, list)):
+        function["arguments"] = msgspec.json.encode(arguments).decode()
+    elif arguments is None:
+        function["arguments"] = absent
+
+
+def _mend_logprobs(choice: Json) -> None:
+    logprobs = choice.get("logprobs")
+    if logprobs is None:
+        return
+    if not isinstance(logprobs, dict):
+        del choice["logprobs"]
+        return
+    for name in ("content", "refusal"):
+        for item in logprobs.get(name) or ():
+            item["top_logprobs"] = item.get("top_logprobs") or []
+            for token in (item, *item["top_logprobs"]):
+                if token.get("logprob") is None:
+                    token["logprob"] = _UNLIKELY
+
+
+def _join_parts(parts: list[Any]) -> str:
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _legacy_logprobs(content: list[Json]) -> Json:
+    """Chat's list of tokens as the legacy parallel lists (llama.cpp answers so)."""
+    tokens = [str(item.get("token", "")) for item in content]
+    offsets = [0]
+    for token in tokens[:-1]:
+        offsets.append(offsets[-1] + len(token))
+    return {
+        "tokens": tokens,
+        "token_logprobs": [item.get("logprob") for item in content],
+        "top_logprobs": [
+            {top["token"]: top["logprob"] for top in item.get("top_logprobs") or ()}
+            for item in content
+        ],
+        "text_offset": offsets[: len(tokens)],
+    }

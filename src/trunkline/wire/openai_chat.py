@@ -1,0 +1,279 @@
+"""OpenAI's chat format: reads a client's request, writes an upstream's, reads its answers.
+
+SGP's beta chat is the same format with closed words and without ``[DONE]``. Field table and
+ranges: docs/contract.md, Chat requests; OpenAI's API reference, "Create chat completion"
+(read 2026-11-21).
+"""
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from trunkline.chat import ChatRequest, TextRequest
+from trunkline.errors import GatewayError
+from trunkline.events import Event, Finish, TextDelta
+from trunkline.wire.body import JsonObject, read_body, read_fields
+from trunkline.wire.mend import Stamp, mend_answer, mend_chunk
+from trunkline.wire.openai_reply import CHAT_ANSWER, CHAT_CHUNK, ChatAnswer, ChatChunk
+from trunkline.wire.reply import (
+    MISFIT,
+    Answer,
+    Answered,
+    StreamReply,
+    decode_reply,
+    native_reason,
+)
+from trunkline.wire.tap import Tap
+
+PATH: Final = "/chat/completions"
+STOP_LIMIT: Final = 4
+TOOL_LIMIT: Final = 128
+CHOICE_LIMIT: Final = 128
+
+_Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
+Stop = str | Annotated[list[str], Meta(max_length=1000)]
+LogitBias = Annotated[dict[str, Annotated[int, Meta(ge=-100, le=100)]], Meta(max_length=10_000)]
+_Objects = Annotated[list[JsonObject], Meta(max_length=1000)]
+
+
+class StreamOptions(msgspec.Struct, gc=False):
+    """Options of a streamed answer."""
+
+    include_usage: bool | None = None
+
+
+class ChatBody(msgspec.Struct, gc=False):
+    """The fields that are checked here; insides of messages and tools are the upstream's."""
+
+    model: ModelName
+    messages: Annotated[list[JsonObject], Meta(min_length=1, max_length=10_000)]
+    audio: JsonObject | None = None
+    frequency_penalty: _Penalty | None = None
+    function_call: JsonObject | str | None = None
+    functions: _Objects | None = None
+    logit_bias: LogitBias | None = None
+    logprobs: bool | None = None
+    max_completion_tokens: Count | None = None
+    max_tokens: Count | None = None
+    metadata: dict[str, str] | None = None
+    modalities: list[str] | None = None
+    n: Count | None = None
+    parallel_tool_calls: bool | None = None
+    prediction: JsonObject | None = None
+    presence_penalty: _Penalty | None = None
+    reasoning_effort: str | None = None
+    response_format: JsonObject | None = None
+    seed: int | None = None
+    stop: Stop | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    tool_choice: str | JsonObject | None = None
+    tools: _Objects | None = None
+    top_k: int | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+_BODY = msgspec.json.Decoder(ChatBody)
+_ENCODER = msgspec.json.Encoder()
+_OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
+_TRUE = msgspec.Raw(b"true")
+_MODEL = b'"model"'
+_USAGE = {"include_usage": _TRUE}
+
+
+def read_request(body: bytes) -> ChatRequest:
+    """A chat request, checked as far as the contract states types and ranges.
+
+    Raises:
+        GatewayError: ``validation_error`` for types, ranges and missing fields,
+            ``invalid_request`` for the limits that the schema does not state.
+    """
+    checked = read_body(_BODY, body)
+    if isinstance(checked.stop, list):
+        check_limit("stop", len(checked.stop), STOP_LIMIT)
+    if checked.tools:
+        check_limit("tools", len(checked.tools), TOOL_LIMIT)
+    if checked.n:
+        check_limit("n", checked.n, CHOICE_LIMIT)
+    options = checked.stream_options
+    return ChatRequest(
+        checked.model,
+        body,
+        bool(checked.stream),
+        bool(options and options.include_usage),
+    )
+
+
+def check_limit(name: str, count: int, limit: int) -> None:
+    """Raises ``invalid_request`` when a field asks for more than ``limit``."""
+    if count > limit:
+        raise GatewayError(
+            "invalid_request", f"'{name}' allows at most {limit}, got {count}.", param=name
+        )
+
+
+def write_request(request: ChatRequest, model: str) -> bytes:
+    """The client's own request with the target's model name and without nulls.
+
+    A stream always asks for usage: the gateway needs it, and ``Tap`` drops the chunk if the
+    client did not ask.
+    """
+    if not request.stream:
+        replaced = _replace_model(request.body, request.model, model)
+        if replaced is not None:
+            return replaced
+    fields: dict[str, Any] = {**read_fields(request.body), "model": model}
+    if request.stream and not request.include_usage:
+        options = fields.get("stream_options")
+        fields["stream_options"] = _OPTIONS.decode(options) | _USAGE if options else _WITH_USAGE
+    return _ENCODER.encode(fields)
+
+
+def _replace_model(body: bytes, name: str, model: str) -> bytes | None:
+    r"""The same bytes with another model name; None where the bytes do not tell its place.
+
+    The text ``"model"`` stands once, a colon and the name behind it: then it is the key, for in
+    a string its quotes would be escaped. ``\u00`` could spell the key in another way, and
+    ``null`` might be a field to leave out.
+    """
+    if body.count(_MODEL) != 1 or b"null" in body or b"\\u00" in body:
+        return None
+    key_end = body.index(_MODEL) + len(_MODEL)
+    quoted = _ENCODER.encode(name)
+    at = body.find(quoted, key_end)
+    if at < 0 or body[key_end:at].strip(b" \t\r\n") != b":":
+        return None
+    return b"%b%b%b" % (body[:at], _ENCODER.encode(model), body[at + len(quoted) :])
+
+
+def write_text_request(request: TextRequest, model: str) -> bytes:
+    """A completion's prompt as one user message, with its images as parts of it."""
+    content: str | list[dict[str, Any]] = request.prompt
+    if request.images:
+        content = [{"type": "text", "text": request.prompt}]
+        content += [
+            {"type": "image_url", "image_url": {"url": image.image_url, "detail": image.detail}}
+            for image in request.images
+        ]
+    fields: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": content}]}
+    fields.update(text_parameters(request))
+    if request.reasoning_effort is not None:
+        fields["reasoning_effort"] = request.reasoning_effort
+    return _ENCODER.encode(fields)
+
+
+def text_parameters(request: TextRequest) -> dict[str, Any]:
+    """The parameters of a completion that chat and text requests spell alike."""
+    fields: dict[str, Any] = {"temperature": request.temperature}
+    if request.max_tokens is not None:
+        fields["max_tokens"] = request.max_tokens
+    if request.stop:
+        fields["stop"] = request.stop
+    for name in ("top_p", "top_k", "frequency_penalty", "presence_penalty"):
+        value = getattr(request, name)
+        if value is not None:
+            fields[name] = value
+    if request.stream:
+        fields["stream"] = _TRUE
+        fields["stream_options"] = _WITH_USAGE
+    return fields
+
+
+def read_answer(body: bytes, stamp: Stamp) -> tuple[ChatAnswer, bytes]:
+    """A whole answer and the bytes for a client of the same format: mended only if it must be.
+
+    Raises:
+        GatewayError: ``upstream_error`` when the body is no chat answer even after mending.
+    """
+    return decode_reply(CHAT_ANSWER, body, stamp, mend_answer)
+
+
+def read_chunk(body: bytes, stamp: Stamp) -> tuple[ChatChunk, bytes]:
+    """A chunk of a stream, as ``read_answer`` reads a whole answer."""
+    return decode_reply(CHAT_CHUNK, body, stamp, mend_chunk)
+
+
+def read_whole(body: bytes, stamp: Stamp) -> Answered:
+    """A whole answer as what a completion client needs of it."""
+    answer, payload = read_answer(body, stamp)
+    if not answer.choices:
+        raise GatewayError("upstream_error", "The upstream's answer has no choices.")
+    choice = answer.choices[0]
+    return Answered(
+        answer.id,
+        choice.message.content or "",
+        choice.finish_reason,
+        choice.finish_reason if payload is body else native_reason(body),
+        answer.usage,
+    )
+
+
+def read_token(body: bytes) -> str | None:
+    """The text of a chunk that says nothing else; None where it must be read in full."""
+    try:
+        chunk = CHAT_CHUNK.decode(body)
+    except MISFIT:
+        return None
+    if chunk.usage is not None or len(chunk.choices) != 1:
+        return None
+    choice = chunk.choices[0]
+    return choice.delta.content if choice.finish_reason is None else None
+
+
+def read_events(body: bytes, stamp: Stamp) -> list[Event]:
+    """What a chunk of a stream says, as events."""
+    chunk, payload = read_chunk(body, stamp)
+    events: list[Event] = []
+    if chunk.choices:
+        choice = chunk.choices[0]
+        if choice.delta.content:
+            events.append(TextDelta(choice.delta.content))
+        if choice.finish_reason:
+            native = choice.finish_reason if payload is body else native_reason(body)
+            events.append(Finish(choice.finish_reason, native))
+    if chunk.usage is not None:
+        events.append(chunk.usage)
+    return events
+
+
+class ChatPair:
+    """A chat request towards a target that speaks chat: tapped, not translated."""
+
+    path = PATH
+
+    def __init__(self, request: ChatRequest, model: str, stamp: Stamp, *, done: bool) -> None:
+        self._request = request
+        self._model = model
+        self._stamp = stamp
+        self._done = done
+
+    def write_request(self) -> bytes:
+        """See ``Pair``."""
+        return write_request(self._request, self._model)
+
+    def read_answer(self, body: bytes) -> Answer:
+        """See ``Pair``."""
+        answer, payload = read_answer(body, self._stamp)
+        reason = answer.choices[0].finish_reason if answer.choices else None
+        return Answer(payload, answer.usage, reason)
+
+    def open_fold(self) -> None:
+        """See ``Pair``."""
+
+    def open_stream(self) -> StreamReply:
+        """See ``Pair``."""
+        return Tap(
+            CHAT_CHUNK,
+            read_chunk,
+            lambda choice: choice.delta.says_something(),
+            self._stamp,
+            done=self._done,
+            include_usage=self._request.include_usage,
+        )

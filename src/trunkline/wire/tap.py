@@ -1,0 +1,128 @@
+"""Forwards an answer in the format that the client speaks too, and listens while it passes."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from trunkline.events import Usage
+from trunkline.wire.mend import Stamp
+from trunkline.wire.reply import MISFIT, FrameReply, incomplete
+from trunkline.wire.sse import DONE, cut_frame, write_frame
+
+
+class Chunk(Protocol):
+    """What a tap needs of a chunk of either format."""
+
+    choices: list[Any]
+    usage: Usage | None
+
+
+class Tap(FrameReply):
+    """A streamed reply forwarded frame by frame; a frame that fits goes out as it came.
+
+    Args:
+        decoder: of a chunk in its strict shape.
+        read_chunk: the format's reader: JSON in, struct and JSON to forward out; it mends.
+        says_something: whether a choice carries content that commits to this answer.
+        stamp: for what a chunk lacks.
+        done: the client's dialect ends streams with ``[DONE]``.
+        include_usage: the client asked for the usage chunk; otherwise it is dropped.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_finished",
+        "_include_usage",
+        "_open",
+        "_read_chunk",
+        "_says_something",
+        "_stamp",
+        "_tail",
+    )
+
+    def __init__(
+        self,
+        decoder: msgspec.json.Decoder[Any],
+        read_chunk: Callable[[bytes, Stamp], tuple[Chunk, bytes]],
+        says_something: Callable[[Any], bool],
+        stamp: Stamp,
+        *,
+        done: bool,
+        include_usage: bool,
+    ) -> None:
+        super().__init__()
+        self._decoder = decoder
+        self._read_chunk = read_chunk
+        self._says_something = says_something
+        self._stamp = stamp
+        self._tail = DONE if done else b""
+        self._include_usage = include_usage
+        self._open: set[int] = set()
+        self._finished: set[int] = set()
+
+    def feed(self, data: bytes) -> bytes:
+        """See ``StreamReply``; a token in the middle of a stream takes the short way."""
+        if self.content_seen and self._is_plain and not self._sse.rest:
+            body = cut_frame(data)
+            if body is not None and self._is_token(body) and data.isascii():
+                return data
+        return super().feed(data)
+
+    def _is_token(self, body: bytes) -> bool:
+        """Whether a chunk adds to a choice that has begun, and says nothing else."""
+        try:
+            chunk = self._decoder.decode(body)
+        except MISFIT:
+            return False
+        choices = chunk.choices
+        if chunk.usage is not None or len(choices) != 1:
+            return False
+        return choices[0].finish_reason is None and choices[0].index in self._open
+
+    def _take_plain(self, data: bytes) -> bytes | None:
+        """The same bytes, if every frame in them fits and goes out as it came."""
+        blocks = data[6:-2].split(b"\n\ndata: ")
+        if data.count(b"\n") != 2 * len(blocks) or not data.isascii():
+            return None
+        try:
+            chunks = self._decoder.decode_lines(b"\n".join(blocks))
+        except MISFIT:
+            return None
+        if len(chunks) != len(blocks):
+            return None
+        for chunk in chunks:
+            if chunk.usage is not None or not chunk.choices:
+                return None
+        for chunk in chunks:
+            self._note(chunk.choices)
+        return data
+
+    def _take(self, data: bytes) -> bytes:
+        chunk, payload = self._read_chunk(data, self._stamp)
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+        if not chunk.choices:
+            # Readers index choices[0]: the bare usage chunk goes only to who asked for it.
+            wanted = self._include_usage and chunk.usage is not None
+            return write_frame(payload) if wanted else b""
+        self._note(chunk.choices)
+        return write_frame(payload)
+
+    def _note(self, choices: list[Any]) -> None:
+        """Keep in mind which choices have begun, which have ended, and whether one speaks."""
+        for choice in choices:
+            if choice.finish_reason is not None:
+                self._open.discard(choice.index)
+                self._finished.add(choice.index)
+                self.content_seen = True
+            elif choice.index not in self._finished:
+                # Some upstreams repeat a finished choice in the chunk that carries the usage.
+                self._open.add(choice.index)
+                if not self.content_seen:
+                    self.content_seen = self._says_something(choice)
+
+    def _end(self) -> bytes:
+        if not self._finished or self._open:
+            raise incomplete()
+        return self._tail
