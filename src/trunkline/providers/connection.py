@@ -1,0 +1,365 @@
+"""One connection to an upstream: bytes out, parsed answers in, and a clock on every wait.
+
+The hottest code of the gateway. llhttp calls C functions for headers and body pieces
+(``dict.__setitem__``, ``list.append``), a wait is one bare future, and the timer stays armed
+from exchange to exchange, so that an exchange on a kept-alive connection makes no timer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Literal, cast
+
+import httptools
+
+from trunkline.errand import Signal, make_waiter
+
+IDLE: Final = 0
+"""In the pool: any byte that comes now is a fault."""
+WAITING: Final = 1
+"""A request is on its way, no final status has come."""
+BODY: Final = 2
+"""Status and headers are here, the body has not ended."""
+DONE: Final = 3
+"""The answer has ended as its framing says."""
+
+Failure = Literal["closed", "malformed", "oversized", "timeout"]
+
+MAX_HEAD_BYTES: Final = 64 << 10
+MAX_HEADERS: Final = 256
+MAX_UNREAD_BYTES: Final = 256 << 10
+"""Above this, reading pauses until the unread body is taken."""
+SLICE_BYTES: Final = 64 << 10
+"""Request bodies above this go out slice by slice, as fast as the upstream takes them."""
+_TICK_S: Final = 0.002
+"""A timer may fire this much early: event loops round to milliseconds."""
+
+
+class Sink:
+    """Takes a body piece by piece where it arrives, without a turn of the loop for each.
+
+    Args:
+        take: takes a piece; true when its own reader is slow and wants to be waited for.
+        idle_s: longest silence between two pieces.
+        total_at: when the whole answer must have come (loop time).
+    """
+
+    __slots__ = ("_idle_s", "_take", "_total_at", "error", "is_full")
+
+    def __init__(self, take: Callable[[bytes], bool], idle_s: float, total_at: float) -> None:
+        self._take = take
+        self._idle_s = idle_s
+        self._total_at = total_at
+        self.is_full = False
+        self.error: Exception | None = None
+
+    def give(self, connection: "Connection") -> None:
+        """Hand on what has come; who waits for the body is woken when that cannot go on."""
+        now = connection.loop.time()
+        if now > self._total_at:
+            connection.sink = None
+            connection.expire(self._total_at)
+            return
+        idle_at = now + self._idle_s
+        connection.deadline = min(self._total_at, idle_at)
+        chunks = connection.chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        try:
+            self.is_full = self._take(data)
+        except Exception as error:  # noqa: BLE001 - raised again where the body is awaited
+            self.error = error
+        if self.is_full or self.error is not None:
+            connection.sink = None
+            connection.wake()
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one upstream connection; used by one exchange at a time.
+
+    Args:
+        loop: the loop that it lives on.
+        on_idle_end: called when the connection ends while it rests in the pool.
+    """
+
+    __slots__ = (
+        "_feed",
+        "_fields",
+        "_get_status",
+        "_is_lost",
+        "_keeps_alive",
+        "_on_idle_end",
+        "_quiet_bytes",
+        "_timer",
+        "_timer_at",
+        "_transport",
+        "_unread_bytes",
+        "_waiter",
+        "chunks",
+        "deadline",
+        "failure",
+        "fields",
+        "idle_since",
+        "is_read_paused",
+        "is_reusable",
+        "is_write_paused",
+        "loop",
+        "on_body",
+        "on_header",
+        "phase",
+        "sink",
+        "status",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_idle_end: Callable[["Connection"], None]
+    ) -> None:
+        self.loop = loop
+        self.phase = IDLE
+        self.status = 0
+        self.failure: Failure | None = None
+        self.fields: dict[bytes, bytes] = {}
+        self.chunks: list[bytes] = []
+        self.idle_since = 0.0
+        self.is_reusable = True
+        self.is_read_paused = False
+        self.is_write_paused = False
+        self._is_lost = False
+        self._on_idle_end = on_idle_end
+        self._waiter: Signal | asyncio.Future[None] | None = None
+        self.deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._unread_bytes = 0
+        self._quiet_bytes = 0
+        self.sink: Sink | None = None
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.__setitem__
+        self.on_body = self.chunks.append
+        parser = httptools.HttpResponseParser(self)
+        self._feed: Callable[[bytes], object] = parser.feed_data
+        self._get_status: Callable[[], int] = parser.get_status_code
+        self._keeps_alive: Callable[[], bool] = parser.should_keep_alive
+
+    # What the pool and the exchange call.
+
+    def begin(self) -> None:
+        """Make ready for one exchange."""
+        if not self.is_reusable:  # ended between its making and its use
+            self.failure = "closed"
+        self.phase = WAITING
+        self._quiet_bytes = 0
+        self._fields.clear()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Hand bytes to the transport, unless it is gone."""
+        if self.failure is None:
+            self._transport.write(data)
+
+    def wait(self, deadline: float) -> "Signal | asyncio.Future[None]":
+        """Return an awaitable that ends when something has changed, or the deadline (loop time).
+
+        Who awaits it looks at ``phase``, ``chunks`` and ``failure`` and may have to wait again.
+        """
+        if self._timer is None or deadline < self._timer_at:
+            self._arm_timer(deadline)
+        self.deadline = deadline
+        self._waiter = waiter = make_waiter(self.loop)
+        return waiter
+
+    def take(self) -> bytes:
+        """Take the unread body, and let reading go on."""
+        chunks = self.chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._unread_bytes = 0
+        if self.is_read_paused:
+            self._resume_reading()
+        return data
+
+    def rest(self) -> None:
+        """Forget the exchange that ended, before the connection goes back to the pool."""
+        self.phase = IDLE
+        self.idle_since = self.loop.time()
+        if self.chunks:
+            self.take()
+
+    def abort(self) -> None:
+        """Close at once, so that the upstream sees us leave; may be called again."""
+        self.is_reusable = False
+        if not self._is_lost:  # asyncio's transports fail when aborted after their end
+            self._transport.abort()
+
+    def expire(self, deadline: float) -> None:
+        """Fail because a deadline has passed that nobody was waiting for."""
+        self.deadline = deadline
+        self._fail("timeout")
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no byte of an answer has come in this exchange."""
+        return self.phase == WAITING and self._quiet_bytes == 0
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        # A cast, not a check: uvloop's transports derive from no asyncio class.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, wake who waits for it, and pause if nobody takes it."""
+        phase = self.phase
+        if phase == IDLE:
+            self._end_idle()
+            return
+        if len(data) > MAX_HEAD_BYTES and phase == WAITING and not _has_small_head(data):
+            self._fail("oversized")
+            return
+        try:
+            self._feed(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # Bytes after a whole answer spoil the connection, not the answer.
+            self.is_reusable = False
+            if self.phase != DONE:
+                self._fail("malformed")
+                return
+        if not self.chunks:
+            self._note_quiet(len(data))
+        elif self.sink is not None:
+            self._quiet_bytes = 0
+            self.sink.give(self)
+        else:
+            self._quiet_bytes = 0
+            self._unread_bytes += len(data)
+            if self._unread_bytes > MAX_UNREAD_BYTES:
+                self._pause_reading()
+        if self._waiter is not None and (self.chunks or self.phase != phase):
+            self.wake()
+
+    def eof_received(self) -> None:
+        """Take the peer's end of sending as the end of the connection."""
+        self._end(is_clean=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who waits, and let go of what would keep this object alive."""
+        self._is_lost = True
+        self._end(is_clean=exc is None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._feed = self._get_status = self._keeps_alive = _do_nothing
+
+    def pause_writing(self) -> None:
+        """Note that the upstream does not keep up with the request body."""
+        self.is_write_paused = True
+
+    def resume_writing(self) -> None:
+        """Let the request body go on."""
+        self.is_write_paused = False
+        self.wake()
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Refuse an answer that nobody asked for; the parser stops at what is raised here."""
+        if self.phase != WAITING:
+            raise ValueError
+
+    def on_headers_complete(self) -> None:
+        """Keep status and headers of the final answer; interim ones (1xx) are passed over."""
+        status = self._get_status()
+        if status < 200:
+            self._fields.clear()
+            return
+        self.status = status
+        self.fields = self._fields.copy()  # trailers are written to the original
+        self.phase = BODY
+        if len(self.fields) > MAX_HEADERS:
+            self._fail("oversized")
+
+    def on_message_complete(self) -> None:
+        """Note the end of the answer, and whether the connection may serve another."""
+        if self.phase == BODY:
+            self.phase = DONE
+            if not self._keeps_alive():
+                self.is_reusable = False
+
+    # Inside.
+
+    def _note_quiet(self, size_bytes: int) -> None:
+        """Heads, chunk sizes and trailers that never become body must end somewhere."""
+        if self.phase != DONE:
+            self._quiet_bytes += size_bytes
+            if self._quiet_bytes > MAX_HEAD_BYTES:
+                self._fail("oversized")
+
+    def wake(self) -> None:
+        """End the wait of who waits for this connection."""
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _fail(self, failure: Failure) -> None:
+        if self.failure is None:
+            self.failure = failure
+        self.abort()
+        self.wake()
+
+    def _end(self, *, is_clean: bool) -> None:
+        if self.phase == IDLE:
+            self._end_idle()
+            return
+        self.is_reusable = False
+        if self.phase == BODY and is_clean and self.failure is None and self._ends_with_peer():
+            self.phase = DONE
+        elif self.phase != DONE and self.failure is None:
+            self.failure = "closed"
+        self.wake()
+
+    def _end_idle(self) -> None:
+        if self.is_reusable:
+            self.abort()
+            self._on_idle_end(self)
+
+    def _ends_with_peer(self) -> bool:
+        """Whether the body has no length of its own (RFC 9112 section 6.3, rule 8)."""
+        fields = {name.lower(): value.lower() for name, value in self.fields.items()}
+        coding = fields.get(b"transfer-encoding", b"")
+        return b"content-length" not in fields and b"chunked" not in coding
+
+    def _pause_reading(self) -> None:
+        if not self.is_read_paused and not self._transport.is_closing():
+            self.is_read_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self.is_read_paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _arm_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self.loop.call_at(deadline, self._check_deadline)
+
+    def _check_deadline(self) -> None:
+        """Look at the clock; a wait that began after the timer was set has a later deadline."""
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self.loop.time() + _TICK_S < self.deadline:
+            self._arm_timer(self.deadline)
+        else:
+            self._fail("timeout")
+
+
+def _has_small_head(data: bytes) -> bool:
+    return data.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES) >= 0
+
+
+def _do_nothing(*_: Any) -> Any:
+    """Stand in for a parser that is gone."""
+    return 0
