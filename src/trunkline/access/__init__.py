@@ -1,0 +1,6 @@
+"""The access room: keys, accounts and grants; it says who is calling and for which account.
+
+``credential`` reads the key from a request's headers, ``verifier`` turns it into a ``grant``,
+``key`` makes and hashes keys, ``pepper`` keeps the secret behind the hashes, ``bootstrap`` keeps
+the operator's own key. The first and ``grant`` are pure and load no database.
+"""
