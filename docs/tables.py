@@ -1,0 +1,109 @@
+"""Writes the generated tables of the documentation; cog calls it (``make docs``)."""
+
+import argparse
+import types
+import typing
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from trunkline.api.route import INFERENCE
+from trunkline.cli import COMMANDS
+from trunkline.settings import Settings
+
+_FORMATS = {
+    "sgp.completion": "SGP completion",
+    "sgp.chat": "SGP beta chat (OpenAI's shape, no `[DONE]`)",
+    "openai.chat": "OpenAI chat, streams end with `[DONE]`",
+    "openai.text": "OpenAI legacy text, streams end with `[DONE]`",
+}
+_OTHERS = {
+    "GET /v1/models": "the names that would be answered, in OpenAI's shape",
+    "GET /livez": "the process is up; no key",
+    "GET /readyz": "it can serve: 200, or 503 with the reasons; no key",
+    "GET /openapi.json": "the OpenAPI 3.1 document; no key",
+    "GET /docs": "a page that shows it, without any outside asset; no key",
+}
+
+
+def write_route_table() -> str:
+    """Every route; the prefix is said once."""
+    lines = ["| route | what |", "|---|---|"]
+    for path, form in INFERENCE.items():
+        lines.append(f"| `POST {path}` | {_FORMATS[form.name]} |")
+    lines += [f"| `{route}` | {what} |" for route, what in _OTHERS.items()]
+    lines += ["", "Each also answers under `/public` and under `server.root_path`.", ""]
+    return "\n".join(lines)
+
+
+def write_settings_tables() -> str:
+    """A table a section of the configuration file."""
+    parts: list[str] = []
+    for section in msgspec.structs.fields(Settings):
+        kind: Any = section.type
+        title = section.name
+        if typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+            title += ".NAME"
+        doc = (kind.__doc__ or "").splitlines()[0]
+        parts += [f"### `[{title}]`", "", doc, "", "| key | type | default |", "|---|---|---|"]
+        for field in msgspec.structs.fields(kind):
+            default = "required" if field.required else f"`{_show_default(field)}`"
+            parts.append(f"| `{field.name}` | {_show_type(field.type)} | {default} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _show_default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default
+    if value is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+        value = typing.cast("Any", field.default_factory)()
+    if value is None:
+        return "unset"
+    return msgspec.json.encode(value).decode()
+
+
+def _show_type(kind: Any) -> str:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        bounds = kind.__metadata__[0]
+        limits = [
+            f"{sign} {value:g}"
+            for sign, value in (("≥", bounds.ge), (">", bounds.gt), ("≤", bounds.le))
+            if value is not None
+        ]
+        return f"{_show_type(args[0])} {', '.join(limits)}"
+    if origin is typing.Literal:
+        return " or ".join(f'`"{value}"`' for value in args)
+    if origin in {typing.Union, types.UnionType}:
+        return _show_type(next(arg for arg in args if arg is not type(None)))
+    if origin is tuple:
+        inner = args[0]
+        names = ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(inner))
+        return f"list of tables with {names}"
+    if origin is dict:
+        names = ", ".join(f"`{name}`" for name in typing.get_args(args[0]))
+        return f"table with any of {names}" if names else "table"
+    return {"str": "text", "int": "integer", "float": "number", "bool": "boolean"}[kind.__name__]
+
+
+def write_command_help() -> str:
+    """The help text of every command."""
+    parts: list[str] = []
+    for name in COMMANDS:
+        module = import_module(f"trunkline.cli.{name}")
+        parser = argparse.ArgumentParser(prog=f"trunkline {name}", description=module.HELP)
+        module.add_arguments(parser)
+        parts += [f"### `trunkline {name}`", "", "```text", _format(parser), "```", ""]
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for word, sub in action.choices.items():
+                    parts += [f"#### `trunkline {name} {word}`", "", "```text", _format(sub)]
+                    parts += ["```", ""]
+    return "\n".join(parts)
+
+
+def _format(parser: argparse.ArgumentParser) -> str:
+    parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=88)
+    return parser.format_help().strip()

@@ -1,0 +1,1 @@
+"""HTTP in and out: the routes, the two doors to the inference handlers, the answers."""

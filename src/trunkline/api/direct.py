@@ -1,0 +1,236 @@
+"""The direct door: inference routes served inside uvicorn's protocol, without ASGI.
+
+The server keeps the sockets, signals, workers, TLS, keep-alive time-outs and graceful stop;
+every path that is not an inference route goes through ASGI as usual (docs/decisions/0004).
+"""
+
+import asyncio
+from asyncio.events import TimerHandle
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+from uvicorn.server import ServerState
+
+from trunkline.api.direct_exchange import CLOSE, DirectExchange, Handler
+from trunkline.call import make_request_id
+from trunkline.errors import GatewayError
+from trunkline.exchange import write_head
+from trunkline.wire.failure import write_failure, write_failure_headers
+
+HEAD_LIMIT_BYTES: Final = 65536
+_TICK_S: Final = 0.002
+"""A timer may fire this much early: event loops round to milliseconds."""
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with the inference routes taken out of ASGI.
+
+    ``config.app`` must have ``inference``: a handler by raw path.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.fields: dict[bytes, bytes] = {}
+        # The parser calls C for each header, not Python; a header sent twice counts once.
+        self.on_header = self.fields.__setitem__  # type: ignore[method-assign, assignment]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._routes: Mapping[bytes, Handler] = cast(Any, self.app).inference
+        self._default_list: object = None
+        self._default_bytes = b""
+        self._in_head = False
+        self._head_bytes = 0
+        self._raw_left_bytes = 0
+        self._due: DirectExchange | None = None
+        self._idle_since_s = 0.0
+        self._idle_timer: TimerHandle | None = None
+
+    def write_default_headers(self) -> bytes:
+        """Uvicorn's own headers (the date, renewed each second) as bytes."""
+        headers = self.server_state.default_headers
+        if headers is not self._default_list:
+            self._default_list = headers
+            self._default_bytes = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return self._default_bytes
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with the same body as every other failure."""
+        error = GatewayError("invalid_request", msg)
+        request_id = make_request_id()
+        head = write_head(write_failure_headers(error, request_id))
+        body = write_failure(error, request_id)
+        lines = b"%b%b%bcontent-length: %d\r\n%b%b"
+        parts = (STATUS_LINE[400], self.write_default_headers(), head, len(body), CLOSE, body)
+        self.transport.write(lines % parts)
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request; a head that does not end is refused."""
+        if self._raw_left_bytes:
+            self._take_raw(data)
+            self._run_due()
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._take_raw(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._due = None
+            self.send_400_response("This is not an HTTP/1.1 request.")
+            return
+        self._run_due()
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
+                self.send_400_response("The request's headers are too large.")
+
+    def _run_due(self) -> None:
+        """Start the handler of the request that is complete, now that the parser has returned."""
+        due, self._due = self._due, None
+        if due is not None:
+            due.run()
+
+    def _take_raw(self, data: bytes) -> None:
+        """Take the body of a request that offers another protocol.
+
+        No other protocol is spoken here, and an offer may be passed over (RFC 9110, 7.8); but
+        the parser stops at the head of such a request and leaves the body to us.
+        """
+        exchange: Any = self.cycle
+        if not isinstance(exchange, DirectExchange) or not self._raw_left_bytes:
+            return
+        piece = data[: self._raw_left_bytes]
+        self._raw_left_bytes -= len(piece)
+        if piece:
+            self.on_body(piece)
+        if not self._raw_left_bytes:
+            self._complete_message(exchange)
+
+    def on_message_begin(self) -> None:
+        """A request begins; the ASGI scope is built only for ASGI's routes."""
+        self._in_head = True
+        self._head_bytes = 0
+        self.url = b""
+        self.fields.clear()
+
+    def on_headers_complete(self) -> None:
+        """The request line and headers are here: choose the door."""
+        self._in_head = False
+        handler = self._routes.get(self.url) or self._routes.get(self.url.partition(b"?")[0])
+        if handler is None:
+            url = self.url
+            super().on_message_begin()
+            self.url = url
+            for name, value in self.fields.items():
+                super().on_header(name, value)
+            super().on_headers_complete()
+            return
+        parser = self.parser
+        before: Any = self.cycle
+        exchange = DirectExchange(
+            self,
+            handler,
+            parser.get_method().decode("ascii"),
+            http11=parser.get_http_version() == "1.1",
+        )
+        self.cycle = cast(RequestResponseCycle, exchange)
+        if before is not None and not before.response_complete:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        elif exchange.expects_continue:
+            self._due = exchange
+
+    def on_response_complete(self) -> None:
+        """An answer has gone out: the next pipelined request, or the wait for one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since_s = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
+
+    def _check_idle(self) -> None:
+        """Close a connection that rested too long; one timer serves all its requests."""
+        self._idle_timer = None
+        is_busy = self.cycle is not None and not self.cycle.response_complete
+        rests_until_s = self._idle_since_s + self.timeout_keep_alive
+        if is_busy or self.loop.time() < rests_until_s - _TICK_S:
+            at_s = self.loop.time() + self.timeout_keep_alive if is_busy else rests_until_s
+            self._idle_timer = self.loop.call_at(at_s, self._check_idle)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left, or was let go."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """A request starts, or leaves the queue of pipelined ones."""
+        if isinstance(cycle, DirectExchange):
+            # Not at once: the answer before it may be on the stack, and before that another.
+            self.loop.call_soon(cycle.run)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body; a large one starts the handler, which checks the key first."""
+        exchange: Any = self.cycle
+        if not isinstance(exchange, DirectExchange):
+            super().on_body(body)
+        elif not exchange.response_complete:
+            exchange.body += body
+            if len(exchange.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+                if not self._is_queued(exchange):
+                    self._due = exchange
+            exchange.set()
+
+    def on_message_complete(self) -> None:
+        """The whole request is here, or the head of one that offers another protocol."""
+        exchange: Any = self.cycle
+        if not isinstance(exchange, DirectExchange):
+            super().on_message_complete()
+            return
+        if self.parser.should_upgrade():
+            exchange.keep_alive = False
+            length = exchange.headers.get(b"content-length", b"0")
+            self._raw_left_bytes = int(length) if length.isdigit() else 0
+            if self._raw_left_bytes:
+                return
+        self._complete_message(exchange)
+
+    def _complete_message(self, exchange: DirectExchange) -> None:
+        exchange.more_body = False
+        if exchange.response_complete:
+            # The answer went out before the end of the body; see ``_complete``.
+            self.transport.close()
+        elif exchange.task is not None:
+            exchange.set()
+        elif not self._is_queued(exchange):
+            self._due = exchange
+
+    def _is_queued(self, exchange: DirectExchange) -> bool:
+        waiting: deque[tuple[Any, Any]] = self.pipeline
+        return bool(waiting) and any(cycle is exchange for cycle, _ in waiting)

@@ -1,0 +1,208 @@
+"""The exchange of the direct door, on uvicorn's own connection."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from trunkline.errand import Errand
+from trunkline.errors import body_too_large
+
+if TYPE_CHECKING:
+    from trunkline.api.direct import DirectProtocol
+
+Handler = Callable[["DirectExchange"], Coroutine[Any, Any, None]]
+
+CLOSE: Final = b"connection: close\r\n\r\n"
+LINGER_S: Final = 5.0
+"""How long a body that nobody wants is read on, so that the client sees the answer."""
+
+
+class DirectExchange:
+    """An exchange on uvicorn's own connection; stands where uvicorn expects its cycle.
+
+    The attributes ``response_complete``, ``disconnected``, ``keep_alive`` and
+    ``message_event`` are what the surrounding protocol reads and sets.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_handler",
+        "_head",
+        "_http11",
+        "_protocol",
+        "_waiter",
+        "body",
+        "disconnected",
+        "expects_continue",
+        "headers",
+        "keep_alive",
+        "method",
+        "more_body",
+        "response_complete",
+        "started",
+        "task",
+    )
+
+    def __init__(
+        self, protocol: "DirectProtocol", handler: Handler, method: str, *, http11: bool
+    ) -> None:
+        self._protocol = protocol
+        self._handler = handler
+        self._head: bytes | None = None
+        self._http11 = http11
+        self._chunked = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.method = method
+        self.headers = {name.lower(): value for name, value in protocol.fields.items()}
+        self.expects_continue = self.headers.get(b"expect", b"").lower() == b"100-continue"
+        self.body = bytearray()
+        self.more_body = True
+        self.started = False
+        self.task: Errand | None = None
+        self.keep_alive = http11 and protocol.parser.should_keep_alive()
+        self.response_complete = False
+        self.disconnected = False
+
+    # What uvicorn's protocol calls.
+
+    @property
+    def message_event(self) -> "DirectExchange":
+        """Uvicorn wakes its cycle through an event; ours is woken through ``set``."""
+        return self
+
+    def set(self) -> None:
+        """Something arrived, or the client left."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self.disconnected and self.task is not None:
+            self.task.cancel()
+
+    def run(self) -> None:
+        """Start the handler, once."""
+        if self.task is None:
+            protocol = self._protocol
+            self.task = Errand(protocol.loop, self._handler(self), self._note_end)
+            protocol.tasks.add(cast("asyncio.Task[None]", self.task))
+            self.task.step()
+
+    def _note_end(self, task: Errand) -> None:
+        self._protocol.tasks.discard(cast("asyncio.Task[None]", task))
+        if not self.response_complete and not self.disconnected:
+            self.cut()
+
+    # The exchange that handlers see.
+
+    @property
+    def gone(self) -> bool:
+        """See ``Exchange``."""
+        return self.disconnected
+
+    @property
+    def paused(self) -> bool:
+        """See ``Exchange``."""
+        return self._protocol.flow.write_paused and not self.disconnected
+
+    async def drain(self) -> None:
+        """See ``Exchange``."""
+        await self._protocol.flow.drain()
+
+    def take_body(self, limit_bytes: int) -> bytes | None:
+        """See ``Exchange``."""
+        if self.more_body or len(self.body) > limit_bytes:
+            return None
+        return bytes(self.body)
+
+    async def read_body(self, limit_bytes: int) -> bytes:
+        """See ``Exchange``."""
+        protocol = self._protocol
+        announced = self.headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > limit_bytes:
+            raise body_too_large(limit_bytes)
+        while self.more_body and len(self.body) <= limit_bytes:
+            if self.expects_continue:
+                self.expects_continue = False
+                protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            protocol.flow.resume_reading()
+            self._waiter = protocol.loop.create_future()
+            await self._waiter
+        if len(self.body) > limit_bytes:
+            raise body_too_large(limit_bytes)
+        return bytes(self.body)
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """See ``Exchange``."""
+        self.started = True
+        if self.disconnected:
+            return
+        protocol = self._protocol
+        protocol.transport.write(
+            b"%b%b%bcontent-length: %d\r\n%b%b"
+            % (
+                STATUS_LINE[status],
+                protocol.write_default_headers(),
+                head,
+                len(body),
+                b"\r\n" if self.keep_alive else CLOSE,
+                b"" if self.method == "HEAD" else body,
+            )
+        )
+        self._complete()
+
+    def start(self, status: int, head: bytes) -> None:
+        """See ``Exchange``."""
+        self.started = True
+        # HTTP/1.0 knows no chunks: the end of the connection ends the body.
+        self._chunked = self._http11
+        self._head = b"%b%b%b%b%b" % (
+            STATUS_LINE[status],
+            self._protocol.write_default_headers(),
+            head,
+            b"transfer-encoding: chunked\r\n" if self._chunked else b"",
+            b"\r\n" if self.keep_alive else CLOSE,
+        )
+
+    def write(self, data: bytes) -> bool:
+        """See ``Exchange``."""
+        if self.disconnected or self.response_complete:
+            return False
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head is not None:
+            data = self._head + data
+            self._head = None
+        protocol = self._protocol
+        protocol.transport.write(data)
+        return protocol.flow.write_paused
+
+    def end(self, last: bytes = b"") -> None:
+        """See ``Exchange``."""
+        if self.disconnected or self.response_complete:
+            return
+        if self._chunked:
+            last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n"
+        self._protocol.transport.write((self._head or b"") + last)
+        self._head = None
+        self._complete()
+
+    def cut(self) -> None:
+        """See ``Exchange``."""
+        if self.disconnected or self.response_complete:
+            return
+        self.response_complete = True
+        if self._head is not None:
+            self._protocol.transport.write(self._head)
+        self._protocol.transport.close()
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        protocol = self._protocol
+        if self.more_body:
+            # Closing now would reset the connection under the answer: read on a while.
+            self.keep_alive = False
+            protocol.flow.resume_reading()
+            protocol.loop.call_later(LINGER_S, protocol.transport.close)
+        elif not self.keep_alive:
+            protocol.transport.close()
+        protocol.on_response_complete()

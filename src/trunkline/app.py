@@ -1,0 +1,217 @@
+"""The composition root: settings in, ASGI application out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trunkline.access.verifier import Verifier
+from trunkline.api.asgi import Receive, Scope, Send, serve_exchange
+from trunkline.api.route import expand_inference, list_prefixes
+from trunkline.api.site import Site
+from trunkline.exchange import Exchange
+from trunkline.providers.provider import Provider, ProviderSpec
+from trunkline.providers.upstream import TlsOptions, find_proxy, parse_base_url
+from trunkline.relay import Relay
+from trunkline.routing.table import Columns, Route, Table, Target, Wire
+from trunkline.settings import Catalog, ModelSettings, ProviderSettings, Settings
+from trunkline.store.store import Store, open_store
+
+ENGINE_WAIT_S = 30
+
+
+class EngineLink(msgspec.Struct, frozen=True):
+    """Where a running engine is reached: all that a worker needs to know of it."""
+
+    name: str
+    address: str
+    key: str
+    model: str
+    tools: bool | None = None
+
+
+class Blueprint(msgspec.Struct, frozen=True):
+    """Everything a worker process is built from; travels to it as a pickle.
+
+    Args:
+        settings: with secrets resolved.
+        catalog: what the package knows.
+        engines: that the parent runs.
+        store_path: database file.
+        pepper: of the key hashes.
+        proxies: the environment's proxy variables.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    engines: tuple[EngineLink, ...]
+    store_path: Path
+    pepper: bytes
+    proxies: Mapping[str, str] = {}
+
+
+class Gateway:
+    """The gateway as an ASGI application; ``inference`` is for the direct door.
+
+    Args:
+        relay: serves inference calls.
+        site: serves the rest.
+        prefixes: under which all routes answer.
+        closers: awaited at the end.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        site: Site,
+        prefixes: list[str],
+        closers: Sequence[Callable[[], Awaitable[None]]],
+    ) -> None:
+        self._site = site
+        self._prefixes = [prefix for prefix in prefixes if prefix]
+        self._closers = closers
+        self.inference: dict[bytes, Callable[[Exchange], Coroutine[Any, Any, None]]] = {
+            path: partial(relay.handle, form=form)
+            for path, form in expand_inference(prefixes).items()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI's entry."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"this application serves HTTP only, not {scope['type']}")
+        path: str = scope["path"]
+        raw: bytes = scope.get("raw_path") or path.encode()
+        handler = self.inference.get(raw)
+        if handler is not None:
+            await serve_exchange(handler, scope, receive, send)
+            return
+        for prefix in self._prefixes:
+            if path.startswith(prefix + "/"):
+                scope = {**scope, "path": path[len(prefix) :]}
+        await self._site.app(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                for close in self._closers:
+                    await close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def build_gateway(blueprint: Blueprint) -> Gateway:
+    """Put the rooms of one worker together."""
+    settings = blueprint.settings
+    store = open_store(blueprint.store_path)
+    verifier = Verifier(store, blueprint.pepper)
+    providers = build_providers(blueprint)
+    table = build_table(settings, blueprint.catalog, blueprint.engines)
+    relay = Relay(
+        table, providers, verifier, settings.stream.build(), settings.server.max_body_bytes
+    )
+    names = table.list_names()
+    site = Site(relay.admit, lambda: names, partial(_probe, providers))
+    closers = [provider.close for provider in providers.values()]
+    closers += [verifier.close, partial(_close_store, store)]
+    return Gateway(relay, site, list_prefixes(settings.server.root_path), closers)
+
+
+def build_providers(blueprint: Blueprint) -> dict[str, Provider]:
+    """A provider by ``Target.key``, engines included."""
+    providers = {
+        name: Provider(_specify(name, row, blueprint.proxies))
+        for name, row in blueprint.settings.providers.items()
+    }
+    for engine in blueprint.engines:
+        spec = ProviderSpec(
+            engine.name,
+            "openai",
+            f"{engine.address}/v1",
+            api_key=engine.key,
+            start_wait_s=ENGINE_WAIT_S,
+        )
+        providers[f"local/{engine.name}"] = Provider(spec)
+    return providers
+
+
+def _specify(name: str, row: ProviderSettings, proxies: Mapping[str, str]) -> ProviderSpec:
+    if row.wire is None or row.base_url is None:
+        raise ValueError(f"provider {name} is not complete")
+    origin, _ = parse_base_url(row.base_url)
+    return ProviderSpec(
+        name,
+        row.wire,
+        row.base_url,
+        api_key=row.api_key,
+        auth=row.auth,
+        tls=TlsOptions(row.ca_file, row.cert_file, row.key_file),
+        proxy=row.proxy or find_proxy(origin, proxies),
+    )
+
+
+def build_table(settings: Settings, catalog: Catalog, engines: tuple[EngineLink, ...]) -> Table:
+    """The routes of the settings."""
+    known = {
+        name: Columns(prompt_mode="user_message" if row.kind == "chat" else "raw")
+        for name, row in catalog.models.items()
+    }
+    wires: dict[str, Wire] = {
+        name: row.wire for name, row in settings.providers.items() if row.wire is not None
+    }
+    links = {engine.name: engine for engine in engines}
+    routes: dict[str, Route] = {}
+    default = settings.deadlines.build({})
+    for engine in engines:
+        context = settings.engines[engine.name].context
+        columns = Columns(images=False, tools=engine.tools, context_window=context)
+        name = f"local/{engine.name}"
+        routes[name] = Route(name, (_engine_target(engine),), columns, default)
+    for name, model in settings.models.items():
+        targets = tuple(
+            _engine_target(links[target.model])
+            if target.provider == "local"
+            else Target(target.provider, target.model, wires[target.provider])
+            for target in model.targets
+        )
+        before = routes.get(name)
+        columns = before.columns if before else known.get(name, Columns())
+        routes[name] = Route(
+            name,
+            targets or (before.targets if before else ()),
+            _override(columns, model),
+            settings.deadlines.build(model.deadlines),
+        )
+    return Table(routes, wires, known, settings.demo.stand_in, default)
+
+
+def _engine_target(engine: EngineLink) -> Target:
+    return Target("local", engine.model, upstream=f"local/{engine.name}")
+
+
+def _override(columns: Columns, model: ModelSettings) -> Columns:
+    given = {
+        name: value
+        for name in columns.__struct_fields__
+        if (value := getattr(model, name)) is not None
+    }
+    return msgspec.structs.replace(columns, **given)
+
+
+async def _probe(providers: Mapping[str, Provider]) -> dict[str, str]:
+    """Why the gateway cannot serve: engines that do not answer."""
+    own = {name: provider for name, provider in providers.items() if provider.spec.own}
+    answers = await asyncio.gather(*(provider.probe() for provider in own.values()))
+    return {name: "not running" for name, up in zip(own, answers, strict=True) if not up}
+
+
+async def _close_store(store: Store) -> None:
+    store.close()
