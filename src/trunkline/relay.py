@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 ANSWER_LIMIT_BYTES: Final = 256 * 1024 * 1024
 FAILURE_LIMIT_BYTES: Final = 1024 * 1024
+LEAST_PATIENCE_S: Final = 1.0
+"""Shorter read timeouts count as this one: nobody shall make us ping without end."""
 _INTERNAL: Final = "The gateway failed; its log has the cause under this request id."
 _JSON: Final = b"content-type: application/json\r\n"
 # nginx in front would hold the frames back without the last of them.
@@ -56,6 +58,7 @@ class StreamTiming(msgspec.Struct, frozen=True):
             return self.hold_s, self.keepalive_s
         if not patience_s > 0:
             return self.hold_s, self.keepalive_s
+        patience_s = max(patience_s, LEAST_PATIENCE_S)
         return min(self.hold_s, patience_s / 2), min(self.keepalive_s, patience_s / 3)
 
 
