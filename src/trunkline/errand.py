@@ -1,8 +1,7 @@
 """Runs a handler's coroutine in place: at once, and on again the moment its wait is over.
 
-An ``asyncio.Task`` takes a turn of the event loop for its first step and another for every wake,
-and between two turns the other connections push this one's data out of the caches. An errand
-takes its steps inside the callback that brings the data (docs/decisions/0008).
+An ``asyncio.Task`` takes a turn of the event loop for its first step and another for every wake.
+An errand takes its steps inside the callback that brings the data (docs/decisions/0008).
 """
 
 import asyncio
