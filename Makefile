@@ -59,12 +59,14 @@ bench: $(VENV)/.dev ## measure the gateway on this machine (bench/README.md; ARG
 	@$(BIN)/python -m bench.run $(ARGS)
 
 # dev first: what serve pins is then held to the versions that the tests ran with.
-LOCK = $(UV) pip compile pyproject.toml --universal --python-version $(OLDEST) \
-	--generate-hashes --no-emit-index-url --no-header -q --extra local --group build
 UV ?= uv
+COMPILE = $(UV) pip compile
+PINNED = --universal --python-version $(OLDEST) --generate-hashes --no-emit-index-url --no-header -q
+LOCK = $(COMPILE) pyproject.toml $(PINNED) --extra local --group build
 lock: ## pin the requirements again from pyproject.toml (needs uv; ARGS=--upgrade for newer ones)
 	@$(LOCK) $(ARGS) --group dev -o requirements/dev.txt
 	@$(LOCK) -c requirements/dev.txt --upgrade -o requirements/serve.txt
+	@$(COMPILE) --group litellm $(PINNED) $(ARGS) -o requirements/litellm.txt
 
 clean: ## remove .venv and every cache
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -17,13 +17,8 @@ from trunkline.access.bootstrap import ensure_bootstrap
 from trunkline.access.pepper import load_pepper
 from trunkline.api.direct import DirectProtocol
 from trunkline.app import Blueprint, EngineLink, build_gateway
-from trunkline.settings import (
-    EngineSettings,
-    ModelSettings,
-    Settings,
-    TargetSettings,
-    read_catalog,
-)
+from trunkline.catalog import read_catalog
+from trunkline.settings import EngineSettings, ModelSettings, Settings, TargetSettings
 from trunkline.store.store import FILE_NAME, open_store
 
 NAME = "bench"

@@ -9,14 +9,18 @@ from typing import Any
 import msgspec
 
 from trunkline.api.route import INFERENCE
+from trunkline.catalog import read_catalog
 from trunkline.cli import COMMANDS
+from trunkline.routing.translation import list_columns
 from trunkline.settings import Settings
+from trunkline.wire.parameter import NAMES, Cell
 
 _FORMATS = {
     "sgp.completion": "SGP completion",
     "sgp.chat": "SGP beta chat (OpenAI's shape, no `[DONE]`)",
     "openai.chat": "OpenAI chat, streams end with `[DONE]`",
     "openai.text": "OpenAI legacy text, streams end with `[DONE]`",
+    "openai.embedding": "OpenAI embeddings",
 }
 _OTHERS = {
     "GET /v1/models": "the names that would be answered, in OpenAI's shape",
@@ -35,6 +39,78 @@ def write_route_table() -> str:
     lines += [f"| `{route}` | {what} |" for route, what in _OTHERS.items()]
     lines += ["", "Each also answers under `/public` and under `server.root_path`.", ""]
     return "\n".join(lines)
+
+
+def write_provider_table() -> str:
+    """Every row of the provider catalog."""
+    lines = [
+        "| provider | wire | address | key | serves | images | rewrites | never sent | tried |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in read_catalog().providers.items():
+        cells = [
+            f"`{name}` {row.title}",
+            f"`{row.wire}`",
+            f"`{row.base_url}`" if row.base_url else "yours",
+            f"`{row.auth}`",
+            ", ".join(row.serves or ()),
+            row.images or "",
+            ", ".join(f"`{each}`" for each in row.rewrites or ()),
+            ", ".join(f"`{each}`" for each in row.drops or ()),
+            row.tier or "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def write_parameter_table() -> str:
+    """What becomes of every parameter at every wire."""
+    columns = list_columns()
+    head = " | ".join(f"`{wire}`" for wire in columns)
+    lines = [f"| parameter | {head} |", "|---" * (len(columns) + 1) + "|"]
+    for name in NAMES:
+        cells = " | ".join(_show_cell(column[name]) for column in columns.values())
+        lines.append(f"| `{name}` | {cells} |")
+    return "\n".join([*lines, ""])
+
+
+def _show_cell(cell: Cell) -> str:
+    words = f"renamed `{cell.to}`" if cell.how == "renamed" and cell.to else cell.how
+    if cell.how in ("clamped", "defaulted") and cell.to:
+        words += f", `{cell.to}`"
+    bounds = _show_bounds(cell.low, cell.high)
+    if bounds:
+        words += f" ({bounds})"
+    return f"{words}: {cell.note}" if cell.note else words
+
+
+def _show_bounds(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        least = "" if low is None else f"at least {low:.12g}"
+        return least if high is None else f"at most {high:.12g}"
+    return f"{low:.12g} to {high:.12g}"
+
+
+def write_name_table() -> str:
+    """Every name of the model catalog."""
+    lines = [
+        "| name | vendor | kind | context | takes | status | served by | heir |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in read_catalog().models.items():
+        takes = [word for word in ("images", "tools", "reasoning") if getattr(row, word)]
+        cells = [
+            f"`{name}`",
+            row.vendor,
+            row.kind,
+            str(row.context_window or ""),
+            ", ".join(takes),
+            f"{row.status} {row.retired_on}".strip(),
+            ", ".join(row.native),
+            f"`{row.replacement}`" if row.replacement else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def write_settings_tables() -> str:
@@ -77,9 +153,13 @@ def _show_type(kind: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f'`"{value}"`' for value in args)
     if origin in {typing.Union, types.UnionType}:
-        return _show_type(next(arg for arg in args if arg is not type(None)))
+        return " or ".join(_show_type(arg) for arg in args if arg is not type(None))
     if origin is tuple:
         inner = args[0]
+        if not isinstance(inner, type):
+            return f"list of {_show_type(inner)}"
+        if not issubclass(inner, msgspec.Struct):
+            return f"list of {_show_type(inner)}s"
         names = ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(inner))
         return f"list of tables with {names}"
     if origin is dict:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from store.postgres import (  # noqa: F401 - pytest finds the hooks here
+    pytest_collection_modifyitems,
+    pytest_terminal_summary,
+)
 from trunkline.cli import find_dir
 from trunkline.engines.library import DEFAULT_MODEL
 from trunkline.engines.model import pull_model

@@ -7,8 +7,10 @@ with run_upstream(talking()) as upstream, run_gateway(tmp_path, upstream.port) a
 import asyncio
 import json
 import socket
+import struct
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +25,9 @@ from trunkline.access.bootstrap import ensure_bootstrap
 from trunkline.access.pepper import load_pepper
 from trunkline.api.direct import DirectProtocol
 from trunkline.app import Blueprint, EngineLink, build_gateway
-from trunkline.settings import read_catalog, read_settings
+from trunkline.catalog import read_catalog
+from trunkline.providers.fetch import Fetcher
+from trunkline.settings import read_settings
 from trunkline.store.store import open_store
 
 Door = Literal["direct", "asgi"]
@@ -72,6 +76,7 @@ def run_gateway(
     door: Door = "direct",
     more: str = "",
     engines: tuple[EngineLink, ...] = (),
+    find_fetcher: Callable[[], Fetcher] | None = None,
 ) -> Iterator[RunningGateway]:
     """Build a gateway from ``CONFIG`` and serve it until the block ends."""
     config_path = tmp_path / "gateway.toml"
@@ -86,7 +91,7 @@ def run_gateway(
     store.close()
     blueprint = Blueprint(settings, catalog, engines, tmp_path / "trunkline.db", pepper)
     config = uvicorn.Config(
-        partial(build_gateway, blueprint),
+        partial(build_gateway, blueprint, find_fetcher),
         factory=True,
         http=DirectProtocol if door == "direct" else "httptools",
         loop="uvloop",
@@ -164,9 +169,12 @@ def talking(pieces: Sequence[str] = PIECES) -> Script:
 
 def write_answer(request: Request, asked: dict[str, Any], pieces: Sequence[str]) -> dict[str, Any]:
     """A whole answer of the upstream."""
+    path = request.target.partition("?")[0]
+    if path.endswith("/embeddings"):
+        return write_vectors(asked)
     text = "".join(pieces)
     choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
-    if request.target.endswith("/chat/completions"):
+    if path.endswith("/chat/completions"):
         choice["message"] = {"role": "assistant", "content": text, "refusal": None}
         kind = "chat.completion"
     else:
@@ -182,9 +190,25 @@ def write_answer(request: Request, asked: dict[str, Any], pieces: Sequence[str])
     }
 
 
+VECTOR = (0.5, -0.25)
+
+
+def write_vectors(asked: dict[str, Any]) -> dict[str, Any]:
+    """An answer with the same vector for every text."""
+    vector: Any = VECTOR
+    if asked.get("encoding_format") == "base64":
+        vector = b64encode(struct.pack(f"<{len(VECTOR)}f", *VECTOR)).decode()
+    texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+    data = [
+        {"object": "embedding", "index": index, "embedding": vector} for index in range(len(texts))
+    ]
+    usage = {"prompt_tokens": 7, "total_tokens": 7}
+    return {"object": "list", "data": data, "model": asked["model"], "usage": usage}
+
+
 def write_frames(request: Request, asked: dict[str, Any], pieces: Sequence[str]) -> Iterator[str]:
     """The data of the frames of a streamed answer."""
-    is_chat = request.target.endswith("/chat/completions")
+    is_chat = request.target.partition("?")[0].endswith("/chat/completions")
     kind = "chat.completion.chunk" if is_chat else "text_completion"
     start = {"id": "chatcmpl-up", "object": kind, "created": 1700000000, "model": asked["model"]}
 

@@ -48,6 +48,8 @@ REGISTRY_HOSTS = (
     r"anaconda[.]org",
 )
 MODEL_HOST = r"huggingface[.]co"
+# The address of its inference API, which is a provider's like any other: no file comes from it.
+MODEL_HOST_API = r"https://router[.]huggingface[.]co/v1\b"
 
 # Folders that every machine has: naming one of them betrays nothing.
 PUBLIC_FOLDERS = {
@@ -180,8 +182,12 @@ def test_no_file_names_a_package_registry() -> None:
 
 def test_only_the_engine_room_names_the_model_host() -> None:
     room = SOURCE / "engines"  # people pull models from there by name
+    # Its inference router is a provider like others: a row, and the row's line on the page.
+    rows = [SOURCE / "providers" / "catalog.toml", ROOT / "docs" / "providers.md"]
     files = [path for path in list_files() if room not in path.parents]
-    assert find_text(MODEL_HOST, files) == []
+    assert find_text(MODEL_HOST, [path for path in files if path not in rows]) == []
+    for path in rows:
+        assert len(find_text(MODEL_HOST, [path])) == len(find_text(MODEL_HOST_API, [path])) == 1
 
 
 def test_no_file_names_a_folder_of_this_machine() -> None:

@@ -1,16 +1,16 @@
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from trunkline.call import Deadlines
+from trunkline.catalog import ProviderSettings, read_catalog
 from trunkline.settings import (
     EngineSettings,
-    ProviderSettings,
     ServerSettings,
     Settings,
     make_demo_settings,
-    read_catalog,
     read_settings,
 )
 from trunkline.toml import FileError
@@ -86,8 +86,13 @@ def test_a_full_file_is_read(tmp_path: Path) -> None:
         stand_in = "gpt-4o"
         """,
     )
-    assert settings.providers["openai"] == ProviderSettings(
-        wire="openai", base_url="https://api.openai.com/v1", api_key="sk-lab"
+    assert settings.providers["openai"] == msgspec.structs.replace(
+        CATALOG.providers["openai"].complete(), api_key="sk-lab"
+    )
+    assert settings.providers["openai"].base_url == "https://api.openai.com/v1"
+    assert (
+        settings.providers["lab"]
+        == ProviderSettings(wire="openai", base_url="http://127.0.0.1:9100/v1").complete()
     )
     assert settings.providers["lab"].api_key == ""
     model = settings.models["gpt-4o"]
@@ -112,7 +117,42 @@ def test_a_catalog_row_can_be_overridden(tmp_path: Path) -> None:
         ("[modles]", "1: modles: unknown key, did you mean 'models'?"),
         (
             "[providers.lab]\nwire = 'openai'",
-            "1: providers.lab.base_url: is required for a provider that is new",
+            "1: providers.lab.base_url: is required: this row has none of its own",
+        ),
+        (
+            "[providers.llm-engine]",
+            "1: providers.llm-engine.base_url: is required: this row has none of its own",
+        ),
+        (
+            "[providers.azure]\napi_key = 'env:LAB_KEY'",
+            "1: providers.azure.resource: is required: the address holds it",
+        ),
+        (
+            "[providers.azure]\nresource = 'a/b c'",
+            (
+                "1: providers.azure.base_url: "
+                "the URL holds a blank, a control or a non-ASCII character"
+            ),
+        ),
+        (
+            "[providers.vertex_ai]\nproject = 'p'",
+            "1: providers.vertex_ai.location: is required: the address holds it",
+        ),
+        (
+            "[providers.openai]\nrewrites = ['n_fan_in']",
+            "2: providers.openai.rewrites[0]: Invalid enum value 'n_fan_in'",
+        ),
+        (
+            "[providers.openai]\nserves = ['images']",
+            "2: providers.openai.serves[0]: Invalid enum value 'images'",
+        ),
+        (
+            "[providers.openai]\naccess_key = 'env:NONE'",
+            "2: providers.openai.access_key: expected the environment variable NONE to be set",
+        ),
+        (
+            "[models.x]\nprompt_mode = 'llama-9'\ntargets = [{ provider = 'lab', model = 'm' }]",
+            "2: models.x.prompt_mode: Invalid enum value 'llama-9'",
         ),
         (
             "[providers.lab]\nbase_url = 'http://h'",
@@ -166,7 +206,15 @@ def test_a_catalog_row_can_be_overridden(tmp_path: Path) -> None:
         ),
         (
             "[store]\nurl = 'mysql://'",
-            '2: store.url: expected "sqlite" (this version has no other)',
+            (
+                '2: store.url: expected "sqlite" or "postgresql://user:password@host:port/database"'
+                ", with %XX for special characters of the user and the password "
+                "(%40 for @, %2F for /)"
+            ),
+        ),
+        (
+            "[store]\nurl = 'env:NONE'",
+            "2: store.url: expected the environment variable NONE to be set",
         ),
         (
             "[store]\nlimits_url = 'redis://h'",
@@ -258,11 +306,57 @@ def test_a_host_that_others_can_reach_is_public(host: str, *, public: bool) -> N
     assert ServerSettings(host=host).is_public is public
 
 
-def test_the_catalog_knows_the_names_of_the_native_route() -> None:
-    assert len(CATALOG.models) == 76
-    assert list(CATALOG.models)[:2] == ["gpt-oss-120b", "gpt-oss-20b"]
-    kinds = [row.kind for row in CATALOG.models.values()]
-    assert set(kinds) == {"base", "instruct", "chat"}
-    assert CATALOG.models["llama-2-7b"].kind == "base"
-    assert "Meta-Llama-3-8B-Instruct-RMU" in CATALOG.models
-    assert CATALOG.providers["openai"].base_url == "https://api.openai.com/v1"
+def test_a_service_account_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text('{"type": "authorized_user"}')
+    vertex = "[providers.vertex_ai]\nproject = 'p'\nlocation = 'l'\nservice_account = '{}'"
+    (line,) = refuse(tmp_path, vertex.format(tmp_path / "key.json"))
+    assert line.startswith("1: providers.vertex_ai.auth: ")
+    assert "authorized_user" in line
+
+
+def test_every_word_of_a_row_can_be_overridden(tmp_path: Path) -> None:
+    given = read(
+        tmp_path,
+        """
+        [providers.groq]
+        wire = "openai"
+        auth = "x-api-key"
+        headers = { x-team = "a" }
+        serves = ["chat"]
+        paths = { chat = "/ask/{model}" }
+        drops = []
+        rewrites = ["stop_list"]
+        images = "none"
+        constrains = true
+        caller_key = true
+        """,
+    ).providers["groq"]
+    row = given.build_row()
+    assert (row.drops, row.rewrites, row.images) == ((), ("stop_list",), "none")
+    assert (row.serves, row.paths) == (("chat",), {"chat": "/ask/{model}"})
+    assert (row.constrains, row.caller_key) == (True, True)
+    assert (given.auth, given.headers) == ("x-api-key", {"x-team": "a"})
+    assert given.base_url == CATALOG.providers["groq"].base_url
+
+
+def test_a_name_that_a_provider_serves_by_itself_needs_no_targets(tmp_path: Path) -> None:
+    longer = "[models.gpt-4o.deadlines]\ntotal_s = 900\n"
+    assert refuse(tmp_path, longer) == ["1: models.gpt-4o.targets: expected at least one target"]
+    assert read(tmp_path, f"{longer}[providers.openai]").models["gpt-4o"].targets == ()
+    stand_in = "[demo]\nstand_in = 'gpt-4o'\n"
+    assert refuse(tmp_path, stand_in) == ["2: demo.stand_in: expected a configured model or engine"]
+    assert read(tmp_path, f"{stand_in}[providers.openai]").demo.stand_in == "gpt-4o"
+
+
+def test_a_stores_url_is_resolved_and_a_password_in_the_file_warned_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = "postgresql://me:pw-canary@db/trunkline"
+    path = tmp_path / "t.toml"
+    path.write_text("[store]\nurl = 'env:STORE_URL'")
+    assert read_settings(path, read_catalog(), {"STORE_URL": url}).store.url == url
+    assert caplog.text == ""
+    path.write_text(f"[store]\nurl = '{url}'")
+    assert read_settings(path, read_catalog(), {}).store.url == url
+    assert "store.url holds a password" in caplog.text
+    assert "canary" not in caplog.text

@@ -1,8 +1,9 @@
 """The composition root: settings in, ASGI application out."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ from trunkline.access.verifier import Verifier
 from trunkline.api.asgi import Receive, Scope, Send, serve_exchange
 from trunkline.api.route import expand_inference, list_prefixes
 from trunkline.api.site import Site
+from trunkline.call import Deadlines
+from trunkline.catalog import Catalog, ProviderSettings
 from trunkline.exchange import Exchange
+from trunkline.providers.fetch import Fetcher
 from trunkline.providers.provider import Provider, ProviderSpec
 from trunkline.providers.upstream import TlsOptions, find_proxy, parse_base_url
 from trunkline.relay import Relay
-from trunkline.routing.table import Columns, Route, Table, Target, Wire
-from trunkline.settings import Catalog, ModelSettings, ProviderSettings, Settings
+from trunkline.routing.table import Columns, Known, Route, Row, Table, Target, fit_columns
+from trunkline.settings import ModelSettings, Settings
 from trunkline.store.store import Store, open_store
 
 ENGINE_WAIT_S = 30
+ENGINE_ROW = Row(serves=("chat", "text"), images="data", constrains=True)
+"""llama.cpp's dialect; it is given images as bytes, for it shall fetch nothing."""
 
 
 class EngineLink(msgspec.Struct, frozen=True):
@@ -31,6 +37,7 @@ class EngineLink(msgspec.Struct, frozen=True):
     key: str
     model: str
     tools: bool | None = None
+    images: bool = False
 
 
 class Blueprint(msgspec.Struct, frozen=True):
@@ -40,7 +47,7 @@ class Blueprint(msgspec.Struct, frozen=True):
         settings: with secrets resolved.
         catalog: what the package knows.
         engines: that the parent runs.
-        store_path: database file.
+        store: the database's file or URL, as ``open_store`` takes it.
         pepper: of the key hashes.
         proxies: the environment's proxy variables.
     """
@@ -48,7 +55,7 @@ class Blueprint(msgspec.Struct, frozen=True):
     settings: Settings
     catalog: Catalog
     engines: tuple[EngineLink, ...]
-    store_path: Path
+    store: Path | str
     pepper: bytes
     proxies: Mapping[str, str] = {}
 
@@ -108,15 +115,22 @@ class Gateway:
                 return
 
 
-def build_gateway(blueprint: Blueprint) -> Gateway:
-    """Put the rooms of one worker together."""
+def build_gateway(
+    blueprint: Blueprint, find_fetcher: Callable[[], Fetcher] | None = None
+) -> Gateway:
+    """Put the rooms of one worker together; ``find_fetcher`` as ``Relay`` takes it."""
     settings = blueprint.settings
-    store = open_store(blueprint.store_path)
+    store = open_store(blueprint.store)
     verifier = Verifier(store, blueprint.pepper)
     providers = build_providers(blueprint)
     table = build_table(settings, blueprint.catalog, blueprint.engines)
     relay = Relay(
-        table, providers, verifier, settings.stream.build(), settings.server.max_body_bytes
+        table,
+        providers,
+        verifier,
+        find_fetcher or cache(Fetcher),
+        settings.stream.build(),
+        settings.server.max_body_bytes,
     )
     names = table.list_names()
     site = Site(relay.admit, lambda: names, partial(_probe, providers))
@@ -128,7 +142,7 @@ def build_gateway(blueprint: Blueprint) -> Gateway:
 def build_providers(blueprint: Blueprint) -> dict[str, Provider]:
     """A provider by ``Target.key``, engines included."""
     providers = {
-        name: Provider(_specify(name, row, blueprint.proxies))
+        name: Provider(_specify(name, row, blueprint.proxies), row.build_signer(os.environ))
         for name, row in blueprint.settings.providers.items()
     }
     for engine in blueprint.engines:
@@ -152,7 +166,8 @@ def _specify(name: str, row: ProviderSettings, proxies: Mapping[str, str]) -> Pr
         row.wire,
         row.base_url,
         api_key=row.api_key,
-        auth=row.auth,
+        auth=row.auth or "bearer",
+        headers=row.headers or {},
         tls=TlsOptions(row.ca_file, row.cert_file, row.key_file),
         proxy=row.proxy or find_proxy(origin, proxies),
     )
@@ -160,41 +175,55 @@ def _specify(name: str, row: ProviderSettings, proxies: Mapping[str, str]) -> Pr
 
 def build_table(settings: Settings, catalog: Catalog, engines: tuple[EngineLink, ...]) -> Table:
     """The routes of the settings."""
-    known = {
-        name: Columns(prompt_mode="user_message" if row.kind == "chat" else "raw")
-        for name, row in catalog.models.items()
-    }
-    wires: dict[str, Wire] = {
-        name: row.wire for name, row in settings.providers.items() if row.wire is not None
-    }
+    known = {name: row.build() for name, row in catalog.models.items()}
+    rows = {name: provider.build_row() for name, provider in settings.providers.items()}
     links = {engine.name: engine for engine in engines}
-    routes: dict[str, Route] = {}
     default = settings.deadlines.build({})
+    routes = _list_native(catalog, rows, known, default)
     for engine in engines:
         context = settings.engines[engine.name].context
-        columns = Columns(images=False, tools=engine.tools, context_window=context)
+        columns = Columns(images=engine.images, tools=engine.tools, context_window=context)
         name = f"local/{engine.name}"
         routes[name] = Route(name, (_engine_target(engine),), columns, default)
     for name, model in settings.models.items():
         targets = tuple(
             _engine_target(links[target.model])
             if target.provider == "local"
-            else Target(target.provider, target.model, wires[target.provider])
+            else Target(target.provider, target.model, rows[target.provider])
             for target in model.targets
         )
         before = routes.get(name)
-        columns = before.columns if before else known.get(name, Columns())
+        columns = fit_columns(known.get(name, Known()).columns, targets)
+        if before is not None and not targets:
+            columns = before.columns
         routes[name] = Route(
             name,
             targets or (before.targets if before else ()),
             _override(columns, model),
             settings.deadlines.build(model.deadlines),
         )
-    return Table(routes, wires, known, settings.demo.stand_in, default)
+    return Table(routes, rows, known, settings.demo.stand_in, default)
+
+
+def _list_native(
+    catalog: Catalog, rows: Mapping[str, Row], known: Mapping[str, Known], deadlines: Deadlines
+) -> dict[str, Route]:
+    """Routes of the catalog's names that a configured provider serves by itself."""
+    routes = {}
+    for name, model in catalog.models.items():
+        targets = tuple(
+            Target(provider, model.native[provider], row)
+            for provider, row in rows.items()
+            if provider in model.native
+        )
+        if targets:
+            columns = fit_columns(known[name].columns, targets)
+            routes[name] = Route(name, targets, columns, deadlines)
+    return routes
 
 
 def _engine_target(engine: EngineLink) -> Target:
-    return Target("local", engine.model, upstream=f"local/{engine.name}")
+    return Target("local", engine.model, ENGINE_ROW, upstream=f"local/{engine.name}")
 
 
 def _override(columns: Columns, model: ModelSettings) -> Columns:

@@ -31,7 +31,7 @@ class Call(msgspec.Struct):
     upstream_ns: int = 0
     attempts: int = 0
     target: str = ""
-    changes: tuple[str, ...] = ()
+    changes: list[str] = []
 
 
 def make_request_id() -> str:

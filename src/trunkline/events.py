@@ -24,7 +24,11 @@ class CompletionDetails(msgspec.Struct, gc=False):
 
 
 class Usage(msgspec.Struct, gc=False):
-    """Tokens that the provider counted for one attempt."""
+    """Tokens that the provider counted for one attempt; the total is always the sum.
+
+    Raises:
+        ValueError: for any other total, so that an answer with one fails to decode and is mended.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -32,11 +36,73 @@ class Usage(msgspec.Struct, gc=False):
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
+    def __post_init__(self) -> None:
+        if self.prompt_tokens + self.completion_tokens != self.total_tokens:
+            raise ValueError("the total of a usage is not the sum of its parts")
+
+
+class Began(msgspec.Struct, frozen=True, gc=False):
+    """The reply has an id and a model's name; sent before anything else, where they are told."""
+
+    id: str = ""
+    model: str = ""
+
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of visible text."""
+    """A piece of visible text; ``index`` says of which alternative, here and below."""
 
     text: str
+    index: int = 0
+
+
+class RefusalDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the model's words for why it will not answer."""
+
+    text: str
+    index: int = 0
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of what the model thinks aloud."""
+
+    text: str
+    index: int = 0
+
+
+class ReasoningSeal(msgspec.Struct, frozen=True, gc=False):
+    """The end of a thought: the signature that its vendor wants back, or the thought, hidden."""
+
+    signature: str = ""
+    redacted: str = ""
+    index: int = 0
+
+
+class ToolStart(msgspec.Struct, frozen=True, gc=False):
+    """The model begins to call a tool; ``slot`` counts the calls of an alternative from 0."""
+
+    slot: int
+    id: str
+    name: str
+    signature: str = ""
+    index: int = 0
+
+
+class ToolDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a call's arguments, as JSON text."""
+
+    slot: int
+    arguments: str
+    index: int = 0
+
+
+class Citation(msgspec.Struct, frozen=True, gc=False):
+    """Where characters ``start`` to ``end`` of the text come from."""
+
+    url: str
+    title: str = ""
+    start: int = 0
+    end: int = 0
+    index: int = 0
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +110,18 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
 
     reason: FinishReason
     native: str
+    index: int = 0
 
 
-Event = TextDelta | Finish | Usage
+Event = (
+    Began
+    | TextDelta
+    | RefusalDelta
+    | ReasoningDelta
+    | ReasoningSeal
+    | ToolStart
+    | ToolDelta
+    | Citation
+    | Finish
+    | Usage
+)

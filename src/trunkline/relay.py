@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -14,34 +15,30 @@ from trunkline.access.grant import Grant
 from trunkline.access.verifier import Verifier
 from trunkline.call import Call, make_request_id
 from trunkline.chat import TextRequest
+from trunkline.delivery import Fan, Job, deliver_stream, deliver_whole, fail, run_all
 from trunkline.errors import GatewayError
-from trunkline.exchange import Exchange, write_head
+from trunkline.exchange import Exchange
 from trunkline.heartbeat import Heartbeat
+from trunkline.providers.fetch import Fetcher
 from trunkline.providers.provider import Provider
 from trunkline.providers.upstream import Response
-from trunkline.routing.fit import ClientFormat, Request
+from trunkline.routing.ask import Ask
+from trunkline.routing.fit import ClientFormat, find_foreign_images, find_read_said
 from trunkline.routing.plan import find_route
-from trunkline.routing.table import Route, Table, Target
-from trunkline.wire.failure import write_failure, write_failure_headers
-from trunkline.wire.mend import Stamp
-from trunkline.wire.openai_failure import read_failure
-from trunkline.wire.reply import Pair, StreamReply
-from trunkline.wire.sse import write_error_frame
+from trunkline.routing.table import Table, Target
+from trunkline.wire.change import Changes
+from trunkline.wire.image import replace_addresses
+from trunkline.wire.reply import Pair
+from trunkline.wire.upstream_failure import read_failure
 
 _log = logging.getLogger(__name__)
 
-ANSWER_LIMIT_BYTES: Final = 256 * 1024 * 1024
 FAILURE_LIMIT_BYTES: Final = 1024 * 1024
+IMAGE_LIMIT: Final = 8
+"""Images that one call may have us fetch: they are all in memory at once."""
 LEAST_PATIENCE_S: Final = 1.0
 """Shorter read timeouts count as this one: nobody shall make us ping without end."""
 _INTERNAL: Final = "The gateway failed; its log has the cause under this request id."
-_JSON: Final = b"content-type: application/json\r\n"
-# nginx in front would hold the frames back without the last of them.
-_STREAM: Final = (
-    b"content-type: text/event-stream; charset=utf-8\r\n"
-    b"cache-control: no-cache\r\n"
-    b"x-accel-buffering: no\r\n"
-)
 
 
 class StreamTiming(msgspec.Struct, frozen=True):
@@ -69,6 +66,8 @@ class Relay:
         table: what stands behind which model name.
         providers: by ``Target.key``.
         verifier: says who holds a key.
+        find_fetcher: gives what brings images to targets that do not fetch them; called when
+            the first one is needed, for it reads the system's certificates.
         timing: of streamed answers.
         body_limit_bytes: largest request body.
     """
@@ -78,12 +77,14 @@ class Relay:
         table: Table,
         providers: Mapping[str, Provider],
         verifier: Verifier,
+        find_fetcher: Callable[[], Fetcher],
         timing: StreamTiming,
         body_limit_bytes: int,
     ) -> None:
         self._table = table
         self._providers = providers
         self._verifier = verifier
+        self._find_fetcher = find_fetcher
         self._timing = timing
         self._body_limit_bytes = body_limit_bytes
 
@@ -121,40 +122,37 @@ class Relay:
         if selected or tagged:
             await self._verifier.choose_account(grant, selected, tagged)
         grant.require_model(request.model)
-        job = _Job(exchange, form, request, find_route(self._table, request.model), call)
+        job = Job(exchange, form, request, find_route(self._table, request.model), call)
         if request.stream:
             await self._stream(job)
         else:
-            await self._attempt_each(job, _deliver_whole)
+            await self._attempt_each(job, None)
 
     async def admit(self, headers: Mapping[bytes, bytes]) -> Grant:
         """Who is calling; raises ``invalid_api_key``."""
         key = read_key(headers.get(b"x-api-key"), headers.get(b"authorization"))
         return self._verifier.check(key) or await self._verifier.verify(key)
 
-    async def _stream(self, job: "_Job") -> None:
+    async def _stream(self, job: Job) -> None:
         patience = job.exchange.headers.get(b"x-stainless-read-timeout")
         hold_s, every_s = self._timing.fit(patience)
         heartbeat = Heartbeat(job.exchange, job.start, hold_s, every_s)
-
-        async def deliver(job: _Job, pair: Pair, response: Response) -> None:
-            await _deliver_stream(job, pair.open_stream(), response, heartbeat)
-
         try:
-            await self._attempt_each(job, deliver)
+            await self._attempt_each(job, heartbeat)
         finally:
             heartbeat.stop()
 
-    async def _attempt_each(self, job: "_Job", deliver: "_Deliver") -> None:
+    async def _attempt_each(self, job: Job, heartbeat: Heartbeat | None) -> None:
         """Try the targets in order until one delivers; never another after the first content."""
         call, targets = job.call, job.route.targets
+        strict = job.exchange.headers.get(b"x-trunkline-strict", b"").strip().lower() == b"true"
         for target in targets:
             call.attempts += 1
             call.target = target.label
-            fitted = job.form.fit(job.request, job.route, target, _stamp(job))
-            call.changes = fitted.changes
+            ask = Ask(job.stamp(), Changes(strict=strict))
+            call.changes = ask.changes.words
             try:
-                await self._attempt(job, target, fitted.pair, deliver)
+                await self._attempt(job, target, ask, heartbeat)
             except GatewayError as error:
                 spent = call.attempts == len(targets)
                 if spent or job.exchange.started or not error.kind.retryable:
@@ -162,122 +160,93 @@ class Relay:
             else:
                 return
 
-    async def _attempt(self, job: "_Job", target: Target, pair: Pair, deliver: "_Deliver") -> None:
-        """Send to one target and deliver its answer; a status other than 2xx is a failure.
+    async def _attempt(
+        self, job: Job, target: Target, ask: Ask, heartbeat: Heartbeat | None
+    ) -> None:
+        """Send to one target and deliver its answer.
 
         Raises:
             GatewayError: of every sort that an upstream can cause.
         """
+        request = job.request
+        foreign = find_foreign_images(request, job.route, target)
+        if foreign:
+            asked_ns = time.perf_counter_ns()
+            try:
+                images = await self._fetch(foreign)
+            finally:
+                job.call.upstream_ns += time.perf_counter_ns() - asked_ns
+            request = replace_addresses(request, images)
+        pairs = job.form.fit(request, job.route, target, ask).pairs
+        if len(pairs) == 1:
+            response = await self._send(job, target, pairs[0])
+            try:
+                if heartbeat is None:
+                    await deliver_whole(job, pairs[0], response)
+                else:
+                    await deliver_stream(job, pairs[0].open_stream(), response, heartbeat)
+            finally:
+                response.close()
+            return
+        fan = Fan(job, pairs, partial(self._send, job, target))
+        # A task of its own, for a group of tasks needs one around it.
+        loop = asyncio.get_running_loop()
+        await loop.create_task(fan.deliver_whole() if heartbeat is None else fan.stream(heartbeat))
+
+    async def _send(self, job: Job, target: Target, pair: Pair) -> Response:
+        """Send one request; a status other than 2xx is a failure."""
         provider = self._providers[target.key]
         body = pair.write_request()
+        key = _read_caller_key(job.exchange.headers) if target.row.caller_key else ""
         sent_ns = time.perf_counter_ns()
-        response = await provider.send(pair.path, body, job.route.deadlines)
-        job.call.upstream_ns += time.perf_counter_ns() - sent_ns
         try:
-            if not 200 <= response.status < 300:
-                raise await _read_failure(response, target.label, own=provider.spec.own)
-            await deliver(job, pair, response)
+            response = await provider.send(pair.path, body, job.route.deadlines, key)
+        finally:
+            job.call.upstream_ns += time.perf_counter_ns() - sent_ns
+        if 200 <= response.status < 300:
+            return response
+        try:
+            said = await response.read_all(FAILURE_LIMIT_BYTES)
         finally:
             response.close()
+        failure = read_failure(
+            response.status,
+            response.headers,
+            find_read_said(target)(said, response.headers),
+            target=target.label,
+            own=provider.spec.own,
+        )
+        if key and failure.code == "upstream_auth":
+            message = f"Target '{target.label}' did not accept the key of x-openai-api-key."
+            raise GatewayError("invalid_request", message, param="x-openai-api-key")
+        raise failure
+
+    async def _fetch(self, addresses: list[str]) -> dict[str, str]:
+        """Data URLs of images that the target does not fetch itself, by address."""
+        # A task of its own: a gathering of tasks needs one around it.
+        found = await asyncio.get_running_loop().create_task(self._fetch_each(addresses))
+        return dict(zip(addresses, found, strict=True))
+
+    async def _fetch_each(self, addresses: list[str]) -> list[str]:
+        if len(addresses) > IMAGE_LIMIT:
+            raise GatewayError(
+                "invalid_request",
+                f"At most {IMAGE_LIMIT} images can be named by address for this target.",
+            )
+        fetcher = self._find_fetcher()
+        found = await run_all([fetcher.fetch(address) for address in addresses])
+        return [f"data:{each.media_type};base64,{b64encode(each.data).decode()}" for each in found]
 
 
-async def _read_failure(response: Response, target: str, *, own: bool) -> GatewayError:
-    said = await response.read_all(FAILURE_LIMIT_BYTES)
-    return read_failure(response.status, response.headers, said, target=target, own=own)
+def _read_caller_key(headers: Mapping[bytes, bytes]) -> str:
+    """The caller's own key for OpenAI, "" where there is none.
 
-
-class _Job(msgspec.Struct, frozen=True):
-    """One admitted call: what the attempts need of it."""
-
-    exchange: Exchange
-    form: ClientFormat
-    request: Request
-    route: Route
-    call: Call
-
-    def start(self) -> None:
-        """Decide the status of a streamed answer."""
-        self.exchange.start(200, _STREAM + _tell(self.call))
-
-
-_Deliver = Callable[[_Job, Pair, Response], Awaitable[None]]
-
-
-async def _deliver_whole(job: _Job, pair: Pair, response: Response) -> None:
-    sent_ns = time.perf_counter_ns()
-    fold = pair.open_fold()
-    if fold is None:
-        body = response.take_whole() or await response.read_all(ANSWER_LIMIT_BYTES)
-    else:
-        while data := await response.read():
-            fold.feed(data)
-        body = fold.finish()
-    job.call.upstream_ns += time.perf_counter_ns() - sent_ns
-    answer = pair.read_answer(body)
-    spent_ns = time.perf_counter_ns() - job.call.started_ns - job.call.upstream_ns
-    overhead = b"x-trunkline-overhead-us: %d\r\n" % (spent_ns // 1000)
-    job.exchange.answer(200, b"%b%b%b" % (_JSON, _tell(job.call), overhead), answer.body)
-
-
-async def _deliver_stream(
-    job: _Job, reply: StreamReply, response: Response, heartbeat: Heartbeat
-) -> None:
-    """Pass a stream on, its status held back until the first content."""
-    exchange = job.exchange
-    feed, write, note_write = reply.feed, exchange.write, heartbeat.note_write
-    held: list[bytes] = []
-    is_held = True
-
-    def pass_on(data: bytes) -> bool:
-        nonlocal is_held
-        out = feed(data)
-        if is_held:
-            held.append(out)
-            if not reply.content_seen:
-                return False
-            is_held = False
-            out = b"".join(held)
-            held.clear()
-            if not exchange.started:
-                job.start()
-        if not out:
-            return False
-        note_write()
-        return write(out)
-
-    while await response.pump(pass_on):
-        await exchange.drain()
-    last = b"".join((*held, reply.finish()))
-    if not exchange.started:
-        job.start()
-    exchange.end(last)
-
-
-def _stamp(job: _Job) -> Stamp:
-    return Stamp(f"chatcmpl-{job.call.id[4:]}", job.request.model, int(time.time()))
-
-
-def _tell(call: Call) -> bytes:
-    """The header lines that say where an answer comes from."""
-    changes = f"x-trunkline-changes: {_header(','.join(call.changes))}\r\n" if call.changes else ""
-    return (
-        f"x-request-id: {call.id}\r\nx-trunkline-target: {_header(call.target)}\r\n"
-        f"x-trunkline-attempts: {call.attempts}\r\n{changes}"
-    ).encode()
-
-
-def _header(text: str) -> str:
-    """A client's or operator's text, safe as a header's value."""
-    if text.isascii() and text.isprintable():
-        return text
-    return quote(text, safe="/:@,=")
-
-
-def fail(exchange: Exchange, error: GatewayError, request_id: str) -> None:
-    """Tell the client of a failure: as an answer, or in the stream, which is then cut."""
-    if exchange.started:
-        exchange.write(write_error_frame(error, request_id))
-        exchange.cut()
-    else:
-        head = write_head(write_failure_headers(error, request_id))
-        exchange.answer(error.status, head, write_failure(error, request_id))
+    Raises:
+        GatewayError: ``invalid_request`` for what cannot stand in a header.
+    """
+    key = headers.get(b"x-openai-api-key", b"").decode("latin-1").strip()
+    if key and not (key.isascii() and key.isprintable()):
+        raise GatewayError(
+            "invalid_request", "x-openai-api-key: expected printable ASCII.", param=None
+        )
+    return key

@@ -10,24 +10,24 @@ import msgspec
 from msgspec import Meta
 
 from trunkline.call import Deadlines
+from trunkline.catalog import Catalog, Positive, ProviderSettings, Section
 from trunkline.providers.origin import parse_base_url
 from trunkline.relay import StreamTiming
-from trunkline.routing.table import PromptMode, Wire
+from trunkline.routing.table import PromptMode
+from trunkline.store.address import check_url, holds_password
 from trunkline.toml import FileError, FileFault, read_toml, write_faults
 
 _log = logging.getLogger(__name__)
 
-Positive = Annotated[int, Meta(ge=1)]
 DeadlineName = Literal["connect_s", "first_token_s", "idle_s", "total_s"]
+PLACES = ("region", "project", "location", "resource")
+"""Parts of an address that only the operator knows."""
+SECRETS = ("api_key", "access_key", "secret_key", "session_token")
 DEMO_ENGINE = "smollm2"
 DEMO_MODEL = "smollm2-135m-instruct"
 
 
-class _Section(msgspec.Struct, frozen=True, kw_only=True):
-    """A table of the file."""
-
-
-class ServerSettings(_Section, frozen=True, kw_only=True):
+class ServerSettings(Section, frozen=True, kw_only=True):
     """Where the gateway listens and how it stops."""
 
     host: str = "127.0.0.1"
@@ -49,36 +49,24 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
             return True
 
 
-class StoreSettings(_Section, frozen=True, kw_only=True):
+class StoreSettings(Section, frozen=True, kw_only=True):
     """Where accounts and keys are kept."""
 
     url: str = "sqlite"
     limits_url: str = "memory"
 
 
-class ProviderSettings(_Section, frozen=True, kw_only=True):
-    """An upstream server: a catalog row's name with what differs, or a new row."""
-
-    wire: Wire | None = None
-    base_url: str | None = None
-    api_key: str = ""
-    auth: Literal["bearer", "none"] = "bearer"
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    proxy: str | None = None
-
-
-class EngineSettings(_Section, frozen=True, kw_only=True):
+class EngineSettings(Section, frozen=True, kw_only=True):
     """A model that the gateway runs itself."""
 
     model: str
     context: Positive = 4096
     slots: Positive = 4
+    mmproj: str | None = None
     threads: Positive | None = None
 
 
-class TargetSettings(_Section, frozen=True, kw_only=True):
+class TargetSettings(Section, frozen=True, kw_only=True):
     """One place that can answer for a model."""
 
     provider: str
@@ -86,7 +74,7 @@ class TargetSettings(_Section, frozen=True, kw_only=True):
     weight: Positive = 1
 
 
-class ModelSettings(_Section, frozen=True, kw_only=True):
+class ModelSettings(Section, frozen=True, kw_only=True):
     """A public model name: its targets, and columns that override the catalog's."""
 
     targets: tuple[TargetSettings, ...] = ()
@@ -96,10 +84,14 @@ class ModelSettings(_Section, frozen=True, kw_only=True):
     context_window: Positive | None = None
     max_output: Positive | None = None
     default_max_tokens: Positive | None = None
-    deadlines: dict[DeadlineName, Annotated[float, Meta(gt=0)]] = {}
+    reasoning: bool | None = None
+    fixed_sampling: bool | None = None
+    deadlines: dict[DeadlineName, Annotated[float, Meta(gt=0)]] = msgspec.field(
+        default_factory=dict
+    )
 
 
-class DeadlineSettings(_Section, frozen=True, kw_only=True):
+class DeadlineSettings(Section, frozen=True, kw_only=True):
     """Seconds that the parts of an attempt may take."""
 
     connect_s: Annotated[float, Meta(gt=0)] = 5
@@ -112,7 +104,7 @@ class DeadlineSettings(_Section, frozen=True, kw_only=True):
         return Deadlines(**(msgspec.structs.asdict(self) | dict(overrides)))
 
 
-class StreamSettings(_Section, frozen=True, kw_only=True):
+class StreamSettings(Section, frozen=True, kw_only=True):
     """When a streamed answer starts without content, and how often silence is broken."""
 
     hold_s: Annotated[float, Meta(gt=0)] = 20
@@ -123,44 +115,23 @@ class StreamSettings(_Section, frozen=True, kw_only=True):
         return StreamTiming(self.hold_s, self.keepalive_s)
 
 
-class DemoSettings(_Section, frozen=True, kw_only=True):
+class DemoSettings(Section, frozen=True, kw_only=True):
     """The model that answers catalog names without a target, if any."""
 
     stand_in: str = ""
 
 
-class Settings(_Section, frozen=True, kw_only=True):
+class Settings(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
-    providers: dict[str, ProviderSettings] = {}
-    engines: dict[str, EngineSettings] = {}
-    models: dict[str, ModelSettings] = {}
+    providers: dict[str, ProviderSettings] = msgspec.field(default_factory=dict)
+    engines: dict[str, EngineSettings] = msgspec.field(default_factory=dict)
+    models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     deadlines: DeadlineSettings = DeadlineSettings()
     stream: StreamSettings = StreamSettings()
     demo: DemoSettings = DemoSettings()
-
-
-class CatalogRow(_Section, frozen=True, kw_only=True):
-    """A name of the model catalog."""
-
-    kind: Literal["base", "instruct", "chat"]
-
-
-class Catalog(_Section, frozen=True, kw_only=True):
-    """What the gateway knows by itself: provider rows and model names."""
-
-    providers: dict[str, ProviderSettings] = {}
-    models: dict[str, CatalogRow] = {}
-
-
-def read_catalog() -> Catalog:
-    """The catalog that the package ships."""
-    room = Path(__file__).parent / "providers"
-    rows, _ = read_toml(room / "catalog.toml", Catalog)
-    names, _ = read_toml(room / "models.toml", Catalog)
-    return Catalog(providers=rows.providers, models=names.models)
 
 
 def make_demo_settings() -> Settings:
@@ -183,11 +154,11 @@ def read_settings(path: Path, catalog: Catalog, environ: Mapping[str, str]) -> S
         name: _complete_provider(name, row, catalog, environ, faults)
         for name, row in settings.providers.items()
     }
-    _check_store(settings.store, faults)
-    _check_models(settings, faults)
+    store = _complete_store(settings.store, environ, faults)
+    _check_models(settings, catalog, faults)
     if faults:
         raise FileError(write_faults(path, text, faults))
-    return msgspec.structs.replace(settings, providers=providers)
+    return msgspec.structs.replace(settings, providers=providers, store=store)
 
 
 def _complete_provider(
@@ -197,33 +168,76 @@ def _complete_provider(
     environ: Mapping[str, str],
     faults: list[FileFault],
 ) -> ProviderSettings:
-    row = catalog.providers.get(name, ProviderSettings())
+    """The operator's words on top of the row's, addresses filled in and secrets resolved."""
     steps = ("providers", name)
     if name == "local":
         faults.append(FileFault(steps, "'local' is the name of the engines; choose another"))
     if "/" in name:
         faults.append(FileFault(steps, "expected a name without '/', which splits vendor/model"))
-    wire, base_url = given.wire or row.wire, given.base_url or row.base_url
-    if wire is None:
+    row = catalog.providers.get(name, ProviderSettings())
+    words = {
+        field: value
+        for field in given.__struct_fields__
+        if (value := getattr(given, field)) is not None
+    }
+    full = msgspec.structs.replace(row, **words).complete()
+    if full.wire is None:
         faults.append(FileFault((*steps, "wire"), "is required for a provider that is new"))
-    if base_url is None:
-        faults.append(FileFault((*steps, "base_url"), "is required for a provider that is new"))
-    else:
+    base_url = _fill_address(full, steps, faults)
+    secrets = _resolve_secrets(full, steps, environ, faults)
+    full = msgspec.structs.replace(full, base_url=base_url, **secrets)
+    if not faults:
         try:
-            parse_base_url(base_url)
+            full.build_signer(environ)
         except ValueError as error:
-            faults.append(FileFault((*steps, "base_url"), str(error)))
-    if given.api_key and not given.api_key.startswith(("env:", "file:")):
-        _log.warning(
-            "providers.%s.api_key stands in the file itself; env:NAME or file:/path keep it out",
-            name,
-        )
+            faults.append(FileFault((*steps, "auth"), str(error)))
+    return full
+
+
+def _fill_address(
+    full: ProviderSettings, steps: tuple[str, str], faults: list[FileFault]
+) -> str | None:
+    """The base URL with the operator's region, project, location and resource in it."""
+    if full.base_url is None:
+        faults.append(FileFault((*steps, "base_url"), "is required: this row has none of its own"))
+        return None
+    base_url = full.base_url
+    for field in PLACES:
+        mark, value = f"{{{field}}}", getattr(full, field)
+        if mark in base_url:
+            if not value:
+                faults.append(FileFault((*steps, field), "is required: the address holds it"))
+            base_url = base_url.replace(mark, value or "unknown")
     try:
-        api_key = _resolve_secret(given.api_key, environ)
+        parse_base_url(base_url)
     except ValueError as error:
-        faults.append(FileFault((*steps, "api_key"), str(error)))
-        api_key = ""
-    return msgspec.structs.replace(given, wire=wire, base_url=base_url, api_key=api_key)
+        faults.append(FileFault((*steps, "base_url"), str(error)))
+    return base_url
+
+
+def _resolve_secrets(
+    full: ProviderSettings,
+    steps: tuple[str, str],
+    environ: Mapping[str, str],
+    faults: list[FileFault],
+) -> dict[str, str]:
+    secrets = {}
+    for field in SECRETS:
+        text = getattr(full, field)
+        if not text:
+            continue
+        if not text.startswith(("env:", "file:")):
+            _log.warning(
+                "providers.%s.%s stands in the file itself; env:NAME or file:/path keep it out",
+                steps[1],
+                field,
+            )
+        try:
+            secrets[field] = _resolve_secret(text, environ)
+        except ValueError as error:
+            faults.append(FileFault((*steps, field), str(error)))
+            secrets[field] = ""
+    return secrets
 
 
 def _resolve_secret(text: str, environ: Mapping[str, str]) -> str:
@@ -247,19 +261,34 @@ def _resolve_secret(text: str, environ: Mapping[str, str]) -> str:
     return secret
 
 
-def _check_store(store: StoreSettings, faults: list[FileFault]) -> None:
-    if store.url != "sqlite":
-        faults.append(FileFault(("store", "url"), 'expected "sqlite" (this version has no other)'))
+def _complete_store(
+    store: StoreSettings, environ: Mapping[str, str], faults: list[FileFault]
+) -> StoreSettings:
+    """The same with the URL behind ``env:NAME`` or ``file:/path``, since it may hold a password."""
+    url = store.url
+    try:
+        url = _resolve_secret(url, environ)
+        check_url(url)
+    except ValueError as error:
+        faults.append(FileFault(("store", "url"), str(error)))
+    if url == store.url and holds_password(url):
+        _log.warning(
+            "store.url holds a password in the file itself; env:NAME or file:/path keep it out"
+        )
     if store.limits_url != "memory":
         faults.append(
             FileFault(("store", "limits_url"), 'expected "memory" (this version has no other)')
         )
+    return msgspec.structs.replace(store, url=url)
 
 
-def _check_models(settings: Settings, faults: list[FileFault]) -> None:
-    engines = {f"local/{name}" for name in settings.engines}
+def _check_models(settings: Settings, catalog: Catalog, faults: list[FileFault]) -> None:
+    served = {f"local/{name}" for name in settings.engines}
+    served |= {
+        name for name, row in catalog.models.items() if row.native.keys() & settings.providers
+    }
     for name, model in settings.models.items():
-        if not model.targets and name not in engines:
+        if not model.targets and name not in served:
             faults.append(FileFault(("models", name, "targets"), "expected at least one target"))
         for position, target in enumerate(model.targets):
             steps = ("models", name, "targets", position)
@@ -274,5 +303,5 @@ def _check_models(settings: Settings, faults: list[FileFault]) -> None:
                     FileFault((*steps, "provider"), f"expected a configured provider ({known})")
                 )
     stand_in = settings.demo.stand_in
-    if stand_in and stand_in not in engines | set(settings.models):
+    if stand_in and stand_in not in served | set(settings.models):
         faults.append(FileFault(("demo", "stand_in"), "expected a configured model or engine"))

@@ -91,7 +91,8 @@ def _check(value: Any, wanted: Any, steps: Steps, faults: list[FileFault]) -> No
     if struct is not None and isinstance(value, dict):
         _check_struct(value, struct, steps, faults)
         return
-    origin, args = typing.get_origin(wanted), typing.get_args(wanted)
+    whole = next((o for o in options if typing.get_origin(o) in {dict, list, tuple}), wanted)
+    origin, args = typing.get_origin(whole), typing.get_args(whole)
     if origin is dict and isinstance(value, dict):
         known = typing.get_args(args[0])  # of a Literal; a plain text has none
         for name, item in value.items():

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from api.vendors import speak
 from gateway import DOORS, Door, RunningGateway, run_gateway, run_upstream, talking
 from scripted import ScriptedServer
 
@@ -15,9 +17,23 @@ def door(request: pytest.FixtureRequest) -> Door:
     return value
 
 
+@pytest.fixture(scope="session")
+def client() -> Iterator[httpx.Client]:
+    """A client that keeps its connections: to make one takes longer than a call."""
+    with httpx.Client(timeout=20) as client:
+        yield client
+
+
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[ScriptedServer]:
     with run_upstream(talking()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vendors() -> Iterator[ScriptedServer]:
+    """Every provider of the catalog, below ``/at/NAME``."""
+    with run_upstream(speak) as server:
         yield server
 
 

@@ -12,7 +12,7 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from gateway import KEY, RunningGateway
+from gateway import KEY, VECTOR, RunningGateway
 from trunkline.api import description, sample
 from trunkline.api.openapi import write_document
 from trunkline.api.route import INFERENCE
@@ -30,6 +30,7 @@ REQUESTS = (
     "ChatBody",
     "StreamOptions",
     "TextBody",
+    "EmbeddingBody",
 )
 OPERATIONS = [
     pytest.param(path, operation, id=f"{method} {path}")
@@ -38,6 +39,7 @@ OPERATIONS = [
 ]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 POSTS = list(INFERENCE)
+STREAMED = [path for path in POSTS if "embeddings" not in path]
 PYTHON = [
     pytest.param(each["source"], id=f"{path} {each['label']}")
     for path, item in DOCUMENT["paths"].items()
@@ -165,7 +167,7 @@ def test_examples_fit_their_schemas(path: str, operation: dict[str, Any]) -> Non
         if key != "application/json" or not isinstance(content, dict) or "example" not in content:
             continue
         check(content["schema"], content["example"])
-    if path in INFERENCE:
+    if path in STREAMED:
         stream = answer_of(operation, "text/event-stream")
         for event in read_events(stream["example"]):
             if event != "[DONE]":
@@ -183,6 +185,12 @@ def test_answers_of_the_gateway_fit(gateway: RunningGateway, path: str) -> None:
     told = operation["responses"]["200"]["headers"].keys()
     assert {name for name in whole.headers if name.startswith("x-")} <= told
 
+
+@pytest.mark.parametrize("path", STREAMED)
+def test_streams_of_the_gateway_fit(gateway: RunningGateway, path: str) -> None:
+    operation = DOCUMENT["paths"][path]["post"]
+    request = operation["requestBody"]["content"]["application/json"]["example"]
+    body = {**request, "model": "model"}
     streamed = httpx.post(
         gateway.url + path, json={**body, "stream": True}, headers=gateway.headers
     )
@@ -192,6 +200,24 @@ def test_answers_of_the_gateway_fit(gateway: RunningGateway, path: str) -> None:
     schema = find_chunk(answer_of(operation, "text/event-stream")["schema"])
     for event in events[:-1] if ends_with_done else events:
         check(schema, json.loads(event))
+
+
+def test_only_embeddings_have_no_stream() -> None:
+    whole = [
+        path
+        for path in POSTS
+        if "text/event-stream" not in DOCUMENT["paths"][path]["post"]["responses"]["200"]["content"]
+    ]
+    assert whole == ["/v1/embeddings"]
+
+
+def test_every_route_takes_the_headers_that_the_gateway_reads() -> None:
+    headers = {each["name"] for each in DOCUMENT["components"]["parameters"].values()}
+    assert headers == {"x-selected-account-id", "x-trunkline-strict", "x-openai-api-key"}
+    for path in POSTS:
+        references = [each["$ref"] for each in DOCUMENT["paths"][path]["post"]["parameters"]]
+        names = [reference.rpartition("/")[2] for reference in references]
+        assert names == list(DOCUMENT["components"]["parameters"])
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/v1/models", "/openapi.json"])
@@ -232,9 +258,12 @@ def test_python_examples_run(
 ) -> None:
     monkeypatch.setitem(os.environ, sample.KEY_VARIABLE, KEY)
     exec(compile(_adapt(source, gateway), "example", "exec"), {})
-    assert re.search(r"^Hello, world|^model$", capsys.readouterr().out, re.MULTILINE)
+    told = rf"^Hello, world|^model$|^{re.escape(str(list(VECTOR)))}$"
+    assert re.search(told, capsys.readouterr().out, re.MULTILINE)
 
 
 def _adapt(source: str, gateway: RunningGateway) -> str:
     """The example with this gateway's address and model."""
-    return source.replace(sample.ADDRESS, gateway.url).replace("local/smollm2", "model")
+    for model in ("local/smollm2", sample.EMBEDDING_MODEL):
+        source = source.replace(model, "model")
+    return source.replace(sample.ADDRESS, gateway.url)

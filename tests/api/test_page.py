@@ -71,6 +71,7 @@ def list_names(document: dict[str, Any]) -> Iterator[str]:
     yield from KINDS
     yield from document["components"]["securitySchemes"]
     yield from document["components"]["headers"]
+    yield from (each["name"] for each in document["components"]["parameters"].values())
     for schema in document["components"]["schemas"].values():
         yield from schema["properties"]
 

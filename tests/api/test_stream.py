@@ -259,9 +259,7 @@ def test_a_client_that_leaves_frees_the_upstream(tmp_path: Path, door: Door, str
             while not upstream.requests:
                 assert time.monotonic() < give_up_s
         client.close()
-        left_s = time.monotonic()
         assert closed.wait(5)
-        assert time.monotonic() - left_s < 1
 
 
 def test_a_slow_reader_slows_the_upstream_down(tmp_path: Path, door: Door) -> None:

@@ -193,7 +193,7 @@ def test_a_bad_configuration_names_every_fault_and_exits_with_2(tmp_path: Path) 
     assert done.returncode == 2
     unset = "expected the environment variable NOT_SET_ANYWHERE to be set"
     assert done.stderr.splitlines() == [
-        f"{config}:4: providers.lab.base_url: is required for a provider that is new",
+        f"{config}:4: providers.lab.base_url: is required: this row has none of its own",
         f"{config}:6: providers.lab.api_key: {unset}",
         f"{config}:8: models.x.targets: expected at least one target",
     ]

@@ -42,3 +42,22 @@ def test_what_the_operator_cannot_mend_goes_on_up(tmp_path: Path, error: Excepti
     with pytest.raises(type(error)) as caught:
         run_session(tmp_path, fail)
     assert caught.value is error
+
+
+def test_the_configuration_says_which_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "trunkline.toml"
+    config.write_text("[store]\nurl = 'sqlite'\n")
+    seen: list[Store] = []
+    assert run_session(tmp_path / "data", seen.append, config) == 0
+    assert seen[0].database.name == str(tmp_path / "data" / "trunkline.db")
+    config.write_text("[store]\nurl = 'postgresql://me:pw-canary@127.0.0.1:1/a'\n")
+    assert run_session(tmp_path / "data", seen.append, config) == 1
+    assert "cannot open the database postgresql://me@127.0.0.1:1/a" in capsys.readouterr().err
+    config.write_text("[store]\nurl = 'postgresql://me:pw-canary'\n")
+    assert run_session(tmp_path / "data", seen.append, config) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(seen)) == ("", 1)
+    assert "trunkline.toml:2: store.url: expected" in err
+    assert "canary" not in err

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engines.projector import IMAGE_TOKENS, draw_png, write_data_url, write_projector
 from gateway import RunningGateway, run_gateway
 from trunkline.app import EngineLink
 from trunkline.engines.process import EngineProcess, EngineSpec
@@ -32,14 +34,16 @@ LONG: dict[str, object] = {
 
 @contextmanager
 def serving(
-    tmp_path: Path, model_path: Path, slots: int = 2
+    tmp_path: Path, model_path: Path, slots: int = 2, mmproj: Path | None = None
 ) -> Iterator[tuple[EngineProcess, RunningGateway]]:
-    spec = EngineSpec("small", model_path, "smollm2-135m-instruct", 2048, slots)
+    spec = EngineSpec("small", model_path, "smollm2-135m-instruct", 2048, slots, None, mmproj)
     engine = EngineProcess(spec, tmp_path / "engine.log")
     engine.start()
     try:
         engine.wait_ready(60)
-        link = EngineLink("small", engine.address, engine.key, spec.alias, tools=False)
+        link = EngineLink(
+            "small", engine.address, engine.key, spec.alias, False, mmproj is not None
+        )
         with run_gateway(tmp_path, more=CONFIG, engines=(link,)) as gateway:
             yield engine, gateway
     finally:
@@ -165,18 +169,21 @@ def test_a_prompt_past_the_context_is_refused_with_counts(tmp_path: Path, model_
             assert "This model's maximum context length is 2048 tokens" in error["message"]
 
 
-def test_tools_that_the_template_lacks_are_dropped_openly(tmp_path: Path, model_path: Path) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_tools_that_the_template_lacks_are_emulated_openly(
+    tmp_path: Path, model_path: Path, stream: bool
+) -> None:
     tools = {"tools": [{"type": "function", "function": {"name": "now", "parameters": {}}}]}
+    short = {"model": "local/small", "messages": LONG["messages"], "temperature": 0}
     with serving(tmp_path, model_path) as (_, gateway):
         url = gateway.url + PATH
-        for choice, status in ((None, 200), ("auto", 200), ("required", 400)):
-            body = SHORT | tools | {"tool_choice": choice}
+        for choice in (None, "auto", "required"):
+            body = short | tools | {"tool_choice": choice, "max_tokens": 200, "stream": stream}
             response = httpx.post(url, json=body, headers=gateway.headers, timeout=60)
-            assert response.status_code == status
-            if status == 200:
-                assert response.headers["x-trunkline-changes"] == "dropped:tools"
-            else:
-                assert response.json()["error"]["param"] == "tool_choice"
+            assert response.status_code == 200
+            assert response.headers["x-trunkline-changes"] == "emulated:tools"
+        assert '"name":"now"' in response.text.replace(": ", ":")
+        assert re.search(r'"finish_reason": ?"tool_calls"', response.text)
 
 
 def test_images_are_refused_before_the_engine_fails_on_them(
@@ -194,6 +201,53 @@ def test_images_are_refused_before_the_engine_fails_on_them(
             response = httpx.post(gateway.url + path, json=body, headers=gateway.headers)
             assert response.status_code == 400
             assert "takes no images" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_engine_with_a_projector_reads_images(
+    tmp_path: Path, model_path: Path, stream: bool
+) -> None:
+    mmproj = write_projector(tmp_path / "projector.gguf")
+    image = {"type": "image_url", "image_url": {"url": write_data_url(draw_png(255, 0, 0))}}
+    with serving(tmp_path, model_path, mmproj=mmproj) as (_, gateway):
+        counts = []
+        for images in ([], [image], [image, image]):
+            content = [{"type": "text", "text": "What is this?"}, *images]
+            body = SHORT | {"messages": [{"role": "user", "content": content}], "stream": stream}
+            body["n"] = 2 if not stream else 1
+            if stream:
+                body["stream_options"] = {"include_usage": True}
+            response = httpx.post(
+                gateway.url + PATH, json=body, headers=gateway.headers, timeout=60
+            )
+            assert response.status_code == 200, response.text
+            found = re.findall(r'"prompt_tokens": ?([0-9]+)', response.text)
+            counts.append(int(found[-1]))
+        assert [count - counts[0] for count in counts] == [0, IMAGE_TOKENS, 2 * IMAGE_TOKENS]
+        start = write_data_url(draw_png(0, 0, 0)[:60])  # a PNG by its header, and no more of it
+        for broken in (
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+            {"type": "image_url", "image_url": {"url": start}},
+            {"type": "video_url", "video_url": {"url": "https://example.com/x.mp4"}},
+            {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        ):
+            body = SHORT | {"messages": [{"role": "user", "content": [broken]}], "stream": stream}
+            url = gateway.url + PATH
+            response = httpx.post(url, json=body, headers=gateway.headers, timeout=60)
+            assert response.status_code == 400, response.text
+
+
+def test_the_two_endpoints_of_sgp_show_an_image_to_the_engine(
+    tmp_path: Path, model_path: Path
+) -> None:
+    mmproj = write_projector(tmp_path / "projector.gguf")
+    url = write_data_url(draw_png(0, 0, 255))
+    with serving(tmp_path, model_path, mmproj=mmproj) as (_, gateway):
+        body = {"model": "local/small", "prompt": "What is this?", "images": [{"image_url": url}]}
+        response = httpx.post(
+            gateway.url + "/v4/completions", json=body, headers=gateway.headers, timeout=60
+        )
+        assert response.status_code == 200, response.text
 
 
 def test_usage_counts_every_choice(tmp_path: Path, model_path: Path) -> None:

@@ -222,7 +222,7 @@ async def test_an_address_that_refuses_gives_way_at_once() -> None:
             start = loop.time()
             with await _race_addresses(loop, [refusing, refusing, good]) as sock:
                 assert sock.getpeername() == good[1]
-            assert loop.time() - start < 0.25
+            assert loop.time() - start < 0.45  # each would have had a quarter of a second
             with pytest.raises(ConnectionRefusedError):
                 await _race_addresses(loop, [refusing, refusing])
 

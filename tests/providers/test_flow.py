@@ -10,6 +10,8 @@ from scripted import Peer, ScriptedServer, answering, wait_until
 from trunkline.call import Deadlines
 from trunkline.errors import GatewayError
 from trunkline.providers.connection import MAX_UNREAD_BYTES
+from trunkline.providers.dial import Dialer, ProtocolT
+from trunkline.providers.upstream import Origin
 
 Reach = Callable[..., Any]
 
@@ -112,6 +114,28 @@ async def test_cancelling_closes_the_connection_at_once(reach: Reach, moment: st
             await task
         await asyncio.wait_for(has_left.wait(), 5)
         assert client.upstream._idle == []
+
+
+async def test_a_connection_is_closed_that_comes_about_as_its_call_is_cancelled(
+    reach: Reach,
+) -> None:
+    class LastMoment(Dialer):
+        async def open(self, make: Callable[[], ProtocolT], within_s: float) -> ProtocolT:
+            protocol = await super().open(make, within_s)
+            asyncio.get_running_loop().call_soon(task.cancel)
+            return protocol
+
+    async def script(peer: Peer) -> None:
+        await peer.wait_closed()
+        has_left.set()
+
+    has_left = asyncio.Event()
+    async with ScriptedServer(script) as server:
+        client = reach(server, dialer=LastMoment(Origin("http", server.host, server.port)))
+        task = asyncio.create_task(client.send())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.wait_for(has_left.wait(), 5)
 
 
 async def test_two_hundred_at_once_never_mix(reach: Reach) -> None:

@@ -13,7 +13,7 @@ from trunkline.providers.upstream import Origin, Response, Upstream
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\n"
 PATIENT = Deadlines()
-QUICK = Deadlines(connect_s=5, first_token_s=5, idle_s=0.2, total_s=5)
+QUICK = Deadlines(connect_s=5, first_token_s=5, idle_s=0.6, total_s=20)
 
 
 async def ask(server: ScriptedServer, deadlines: Deadlines = PATIENT) -> Response:
@@ -110,7 +110,7 @@ async def test_silence_ends_in_a_timeout_counted_from_the_last_piece() -> None:
         await peer.request()
         await peer.begin_chunked()
         for _ in range(5):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
             await peer.chunk(b"x")
         await peer.wait_closed()
 
@@ -124,7 +124,7 @@ async def test_silence_ends_in_a_timeout_counted_from_the_last_piece() -> None:
     assert caught.value.code == "upstream_timeout"
     assert "idle_s" in caught.value.message
     assert bytes(received) == b"xxxxx"
-    assert time.monotonic() - start_s > 0.6
+    assert time.monotonic() - start_s > 1.5
 
 
 async def test_the_total_ends_even_a_busy_body() -> None:

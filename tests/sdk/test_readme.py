@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sdk.client import Line
+from trunkline.catalog import read_catalog
 from trunkline.cli import main
-from trunkline.settings import read_catalog, read_settings
+from trunkline.settings import read_settings
 
 README = Path(__file__).parents[2] / "README.md"
 

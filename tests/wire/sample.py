@@ -21,7 +21,8 @@ from trunkline.wire.reply import StreamReply
 from trunkline.wire.sgp import CompletionStream, UpstreamText
 
 CASES = Path(__file__).parent / "cases"
-_STREAMS = sorted(path for path in CASES.glob("*/*.sse") if path.parent.name != "engine")
+_FOLDERS = ("llama_cpp", "openai", "provider")
+_STREAMS = sorted(path for folder in _FOLDERS for path in (CASES / folder).glob("*.sse"))
 CHAT_STREAMS = [str(path.relative_to(CASES)) for path in _STREAMS if path.stem != "text"]
 TEXT_STREAMS = [str(path.relative_to(CASES)) for path in _STREAMS if path.stem == "text"]
 
@@ -47,13 +48,13 @@ def make_stamp() -> Stamp:
 def open_chat(*, done: bool = False, include_usage: bool = False) -> StreamReply:
     """A chat stream tapped for an SGP client, or with ``done`` for an OpenAI client."""
     request = ChatRequest("asked/model", b"{}", stream=True, include_usage=include_usage)
-    return ChatPair(request, "m", make_stamp(), done=done).open_stream()
+    return ChatPair(request, request.body, make_stamp(), done=done).open_stream()
 
 
 def open_text(*, include_usage: bool = False) -> StreamReply:
     """A legacy text stream tapped for an OpenAI client."""
     request = ChatRequest("asked/model", b"{}", stream=True, include_usage=include_usage)
-    return TextPair(request, "m", make_stamp()).open_stream()
+    return TextPair(request, request.body, make_stamp()).open_stream()
 
 
 def open_native(upstream: str = "chat") -> StreamReply:

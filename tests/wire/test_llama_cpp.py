@@ -39,17 +39,18 @@ def pair_chat(*, usage: bool = True) -> EnginePair:
     options = {"include_usage": usage}
     body = {"model": "m", "messages": [{}], "stream": True, "stream_options": options}
     request = openai_chat.read_request(msgspec.json.encode(body))
-    return EnginePair(ChatPair(request, "m", make_stamp(), done=False))
+    return EnginePair(ChatPair(request, request.body, make_stamp(), done=False))
 
 
 def pair_text() -> EnginePair:
     request = openai_text.read_request(b'{"model":"m","prompt":"p","stream":true}')
-    return EnginePair(TextPair(request, "m", make_stamp()))
+    return EnginePair(TextPair(request, request.body, make_stamp()))
 
 
 def pair_native() -> EnginePair:
     request = TextRequest("m", "p", stream=True, temperature=0.2)
-    return EnginePair(CompletionPair(request, "m", openai_chat, make_stamp(), {}))
+    body = openai_chat.write_text_request(request, "m")
+    return EnginePair(CompletionPair(body, openai_chat.PATH, openai_chat, make_stamp(), {}))
 
 
 @pytest.mark.parametrize(

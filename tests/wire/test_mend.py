@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from trunkline.errors import GatewayError
+from trunkline.events import Usage
 from trunkline.wire import openai_chat, openai_text
+from trunkline.wire.mend import mend_chunk
 from wire.sample import (
     CHAT_STREAMS,
     make_chunk,
@@ -60,8 +62,8 @@ DEVIATIONS: list[tuple[Any, str, Any, Any]] = [
     (GOOD, "system_fingerprint", 5, ...),
     (GOOD, "usage.total_tokens", ..., 29),
     (GOOD, "usage.total_tokens", None, 29),
-    (GOOD, "usage.prompt_tokens", None, 0),
-    (GOOD, "usage.completion_tokens", "many", 0),
+    (GOOD, "usage.prompt_tokens", None, 19),
+    (GOOD, "usage.completion_tokens", "many", 10),
     (GOOD, "usage", {"total_tokens": 5}, None),
     (GOOD, "usage", "unknown", None),
     (GOOD, "usage.prompt_tokens_details", "none", ...),
@@ -112,6 +114,7 @@ CHUNK_DEVIATIONS: list[tuple[Any, str, Any, Any]] = [
     (CHUNK, f"{DELTA}.role", "", ...),
     (CHUNK, f"{DELTA}.role", "model", ...),
     (CHUNK, f"{DELTA}.content", [{"type": "text", "text": "Hi"}], "Hi"),
+    (CHUNK, f"{DELTA}.tool_calls", CALL, [CALL]),
     (CHUNK, f"{PIECE}.index", ..., 0),
     (CHUNK, f"{PIECE}.index", None, 0),
     (CHUNK, f"{PIECE}.type", "", ...),
@@ -175,6 +178,17 @@ def test_every_recorded_stream_passes_all_clients(name: str) -> None:
     frames = len(list(read_frames(out)))
     chunks = read_chat_stream(out)
     assert {client: len(seen) for client, seen in chunks.items()} == dict.fromkeys(CLIENTS, frames)
+
+
+@pytest.mark.parametrize("top", [{"a": -1.5}, None])
+def test_legacy_log_probabilities_become_chats(top: Any) -> None:
+    lists = {"tokens": ["a", "b"], "token_logprobs": [-1.5, None, -3], "top_logprobs": [top]}
+    body = msgspec.json.encode(patch(GOOD, f"{CHOICE}.logprobs", lists))
+    _, payload = openai_chat.read_answer(body, make_stamp())
+    for answer in read_chat(payload).values():
+        first, second = answer.choices[0].logprobs.content
+        assert (first.token, first.logprob, second.token, second.logprob) == ("a", -1.5, "b", -9999)
+        assert [each.token for each in first.top_logprobs] == (["a"] if top else [])
 
 
 def test_everything_at_once() -> None:
@@ -281,3 +295,99 @@ def test_chats_log_probabilities_become_the_legacy_lists() -> None:
     assert scored.token_logprobs == [-1.1734780073165894, -1.4393419027328491, -0.8504153490066528]
     assert scored.text_offset == [0, 2, 9]
     assert [len(top) for top in scored.top_logprobs] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "total", "counted"),
+    [
+        (19, 10, 29, (19, 10, 29)),
+        (32, 9, 135, (32, 103, 135)),  # thoughts beside the completion
+        (21, 0, 81, (21, 60, 81)),
+        (19, 10, 0, (19, 10, 29)),
+        (19, 10, 28, (19, 10, 29)),
+        (19, None, 29, (19, 10, 29)),
+        (19, None, None, (19, 0, 19)),
+        (None, 10, 29, (19, 10, 29)),
+        (None, 10, None, (0, 10, 10)),
+        (None, 10, 5, (0, 10, 10)),
+    ],
+)
+def test_a_total_is_the_sum(prompt: Any, completion: Any, total: Any, counted: Any) -> None:
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    usage = dict(zip(names, (prompt, completion, total), strict=True))
+    for read, good in ((openai_chat.read_answer, GOOD), (openai_text.read_answer, TEXT)):
+        body = msgspec.json.encode({**good, "usage": usage})
+        answer, payload = read(body, make_stamp())
+        assert answer.usage == Usage(*counted)
+        assert [msgspec.json.decode(payload)["usage"][name] for name in names] == list(counted)
+        assert (payload is body) == ((prompt, completion, total) == counted)
+
+
+def test_a_streams_usage_is_mended_too() -> None:
+    reply = open_chat(include_usage=True)
+    *_, last = read_frames(play(reply, read_case("provider/xai.sse")))
+    assert reply.usage is not None
+    assert (reply.usage.completion_tokens, reply.usage.total_tokens) == (103, 135)
+    assert last["usage"]["completion_tokens"] == 103
+    assert last["usage"]["num_sources_used"] == 0
+
+
+def thinking(*texts: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text} for text in texts]}
+
+
+# (what an upstream adds to the message or delta, what the client gets of it)
+THOUGHTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"reasoning": "Hm"}, {"reasoning_content": "Hm"}),
+    ({"reasoning": "Hm", "reasoning_content": "Hm"}, {"reasoning_content": "Hm"}),
+    ({"reasoning": "Hm", "reasoning_content": None}, {"reasoning_content": "Hm"}),
+    ({"reasoning": "Hm", "reasoning_content": ""}, {"reasoning_content": "Hm"}),
+    ({"reasoning": [{"type": "text", "text": "Hm"}]}, {"reasoning_content": "Hm"}),
+    ({"reasoning": ""}, {}),
+    ({"reasoning": {"effort": "low"}}, {}),
+    ({"reasoning_content": ["Hm"]}, {}),
+    ({"reasoning_content": [{"text": "H"}, {"text": "m"}]}, {"reasoning_content": "Hm"}),
+    ({"content": [thinking("H", "m")]}, {"content": "", "reasoning_content": "Hm"}),
+    (
+        {"content": [thinking("H"), {"type": "text", "text": "Yes"}, thinking("m")]},
+        {"content": "Yes", "reasoning_content": "Hm"},
+    ),
+    (
+        {"content": [{"type": "thinking", "thinking": "Hm"}, {"type": "reference"}, 5]},
+        {"content": "", "reasoning_content": "Hm"},
+    ),
+    ({"content": [{"type": "thinking", "thinking": 5}]}, {"content": ""}),
+]
+
+
+@pytest.mark.parametrize(("added", "got"), THOUGHTS, ids=str)
+def test_thoughts_go_by_one_name(added: dict[str, Any], got: dict[str, Any]) -> None:
+    for kind, good in (("message", GOOD), ("delta", CHUNK)):
+        place = good["choices"][0][kind]
+        body = msgspec.json.encode(patch(good, f"choices.0.{kind}", {**place, **added}))
+        read = openai_chat.read_answer if kind == "message" else openai_chat.read_chunk
+        _, payload = read(body, make_stamp())
+        assert msgspec.json.decode(payload)["choices"][0][kind] == {**place, **got}
+
+
+@pytest.mark.parametrize(("added", "got"), THOUGHTS, ids=str)
+def test_the_short_way_of_a_thought_is_the_long_one(added: Any, got: Any) -> None:
+    elsewhere = {"more": {"reasoning": "Hm"}}
+    for chunk in (make_chunk(added), make_chunk(added, **elsewhere), make_chunk({}, **elsewhere)):
+        body = msgspec.json.encode(chunk)
+        assert msgspec.json.decode(openai_chat.read_chunk(body, make_stamp())[1]) == mend_chunk(
+            msgspec.json.decode(body), make_stamp()
+        )
+
+
+@pytest.mark.parametrize("name", ["mistral", "openrouter", "vllm", "xai"])
+def test_every_client_reads_the_thoughts_of_a_recorded_stream(name: str) -> None:
+    out = play(open_chat(), read_case(f"provider/{name}.sse"))
+    for chunks in read_chat_stream(out).values():
+        deltas = [choice.delta for chunk in chunks for choice in chunk.choices]
+        thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+        assert thought in {
+            "Two and three. Done.", "Let me see.", "Two and thrée.", "Two and three."
+        }  # fmt: skip
+        assert "".join(delta.content or "" for delta in deltas).startswith("Five")
+    assert b'"reasoning":' not in out

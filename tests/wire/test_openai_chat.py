@@ -197,8 +197,11 @@ def test_a_completions_images_and_parameters_are_written() -> None:
 
 
 def test_a_pair_reads_an_answer_and_its_usage() -> None:
-    pair = ChatPair(read_request(ask()), "m", make_stamp(), done=False)
+    request = read_request(ask())
+    pair = ChatPair(request, write_request(request, "m"), make_stamp(), done=False)
     assert pair.path == "/chat/completions"
+    elsewhere = ChatPair(request, b"{}", make_stamp(), "/deployments/m/chat", done=False)
+    assert (elsewhere.path, elsewhere.write_request()) == ("/deployments/m/chat", b"{}")
     body = read_case("openai/chat.json")
     answer = pair.read_answer(body)
     assert answer.body is body

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from trunkline.errors import KINDS, GatewayError
 from trunkline.wire.failure import write_failure
-from trunkline.wire.openai_failure import read_failure
+from trunkline.wire.openai_failure import find_inside, read_said
+from trunkline.wire.upstream_failure import read_failure
 from wire.sample import any_json, read_case, some_examples
 
 SECRET = "sk-proj-Zq3vXw81kLmN0pQrStUvWx"
@@ -23,7 +24,7 @@ def read(
     own: bool = False,
 ) -> GatewayError:
     body = error if isinstance(error, bytes) else msgspec.json.encode({"error": error or {}})
-    return read_failure(status, headers or {}, body, target="lab/m", own=own)
+    return read_failure(status, headers or {}, read_said(body), target="lab/m", own=own)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def read(
         (405, "upstream_rejected", 400),
         (408, "upstream_timeout", 504),
         (409, "upstream_error", 502),
-        (410, "upstream_rejected", 400),
+        (410, "model_not_found", 404),
         (413, "upstream_rejected", 413),
         (415, "upstream_rejected", 400),
         (418, "upstream_rejected", 400),
@@ -91,6 +92,64 @@ def test_a_status_alone_decides(status: int, code: str, shown: int) -> None:
 )
 def test_then_a_structured_code_decides_never_prose(status: int, error: object, code: str) -> None:
     assert read(status, error).code == code
+
+
+def write_typed(word: str) -> dict[str, Any]:
+    """An error whose word stands beside a code that is the status, as OpenRouter has it."""
+    return {"error": {"code": 400, "message": "m", "metadata": {"error_type": word}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (429, {"error": "busy", "error_type": "overloaded"}, "overloaded"),
+        (424, {"error": "no", "error_type": "generation"}, "upstream_error"),
+        (422, {"error": "no", "error_type": "validation"}, "upstream_rejected"),
+        (429, {"message": "m", "type": "too_many", "code": "queue_exceeded"}, "overloaded"),
+        (400, {"message": "m", "code": "context_length_exceeded"}, "context_length_exceeded"),
+        (400, {"error": {"param": "input_tokens", "code": 400}}, "context_length_exceeded"),
+        (400, {"error": {"param": "max_tokens", "code": 400}}, "upstream_rejected"),
+        (400, {"error": {"code": "model_decommissioned"}}, "model_not_found"),
+        (403, {"error": {"type": "chat_completions_not_available"}}, "upstream_rejected"),
+        (403, write_typed("content_policy_violation"), "upstream_rejected"),
+        (403, write_typed("permission_denied"), "upstream_auth"),
+        (400, write_typed("authentication"), "upstream_auth"),
+        (400, write_typed("context_length_exceeded"), "context_length_exceeded"),
+        (400, {"code": "A sentence", "error": "context_length_exceeded"}, "upstream_rejected"),
+    ],
+)
+def test_every_shape_of_an_error_body_is_read(status: int, body: object, code: str) -> None:
+    assert read(status, msgspec.json.encode(body)).code == code
+
+
+@pytest.mark.parametrize("wrap", [lambda faults: faults, lambda faults: {"message": faults}])
+def test_faults_of_fastapi_name_the_field(wrap: Any) -> None:
+    faults = {"detail": [{"type": "extra_forbidden", "loc": ["body", "tools", 0, "x"], "msg": "m"}]}
+    error = read(422, msgspec.json.encode(wrap(faults)))
+    assert error.message.endswith("(status 422, code 'extra_forbidden', field 'tools.0.x')")
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ({"error": {"code": 429, "metadata": {"retry_after_seconds": 17}}}, "rate_limit_exceeded"),
+        ({"error": {"code": 400}}, "upstream_rejected"),
+        ({"error": {"status_code": 429, "content": {}}}, "rate_limit_exceeded"),
+        ({"error": {"code": 502}}, "upstream_error"),
+        ({"error": {"code": 7}}, "upstream_error"),
+        ({"error": {"code": "context_length_exceeded"}}, "context_length_exceeded"),
+        ({"error": "lost"}, "upstream_error"),
+        ({"x_groq": {"error": "lost"}}, "upstream_error"),
+        ({"x_groq": {"id": "1"}, "error": None}, None),
+        ({"x_groq": "1"}, None),
+    ],
+)
+def test_an_error_inside_a_200_is_a_failure(value: Any, code: str | None) -> None:
+    failure = find_inside(value)
+    assert (failure.code if failure else None) == code
+    if code == "rate_limit_exceeded":
+        assert failure is not None
+        assert failure.retry_after_s in (17, 1)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +255,6 @@ def test_a_wrong_key_of_ours_is_not_the_clients_fault() -> None:
 def test_any_answer_is_classified(status: int, said: object, wait: bytes, own: bool) -> None:
     body = said if isinstance(said, bytes) else msgspec.json.encode({"error": said})
     headers = {b"retry-after": wait, b"date": wait}
-    error = read_failure(status, headers, body, target="lab/m", own=own)
+    error = read_failure(status, headers, read_said(body), target="lab/m", own=own)
     assert error.code in KINDS
     assert write_failure(error, "req_1")

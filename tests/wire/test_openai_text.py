@@ -6,6 +6,7 @@ from trunkline.errors import GatewayError
 from trunkline.events import Finish, TextDelta, Usage
 from trunkline.wire import openai_text
 from trunkline.wire.body import read_fields
+from trunkline.wire.openai_chat import write_request
 from trunkline.wire.openai_text import TextPair, read_request, write_text_request
 from wire.sample import TEXT_STREAMS, make_stamp, open_text, play, read_case, read_frames
 from wire.strict import read_text, read_text_stream
@@ -79,7 +80,8 @@ def test_a_completions_prompt_stays_raw() -> None:
 )
 def test_a_good_answer_is_forwarded_byte_for_byte(name: str) -> None:
     body = read_case(name)
-    pair = TextPair(read_request(ask()), "m", make_stamp())
+    request = read_request(ask())
+    pair = TextPair(request, write_request(request, "m"), make_stamp())
     answer = pair.read_answer(body)
     assert answer.body is body
     assert answer.usage is not None

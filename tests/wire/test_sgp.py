@@ -1,3 +1,6 @@
+from types import ModuleType
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -5,9 +8,18 @@ from hypothesis import strategies as st
 
 from trunkline.chat import ImageRef, TextRequest
 from trunkline.errors import GatewayError
-from trunkline.events import Usage
+from trunkline.events import (
+    Began,
+    Event,
+    Finish,
+    ReasoningDelta,
+    ReasoningSeal,
+    RefusalDelta,
+    TextDelta,
+    Usage,
+)
 from trunkline.wire import openai_chat, openai_text
-from trunkline.wire.sgp import CompletionPair, read_request
+from trunkline.wire.sgp import CompletionPair, CompletionWriter, read_request
 from wire.sample import (
     CHAT_STREAMS,
     TEXT_STREAMS,
@@ -29,6 +41,11 @@ METADATA = {"model": "m", "provider": "lab", "stand_in": True}
 
 def ask(**fields: object) -> bytes:
     return msgspec.json.encode({"model": "gpt-oss-120b", "prompt": "Hé", **fields})
+
+
+def pair_up(upstream: ModuleType, metadata: dict[str, Any]) -> CompletionPair:
+    body = upstream.write_text_request(read_request(ask()), "m")
+    return CompletionPair(body, upstream.PATH, upstream, make_stamp(), metadata)
 
 
 def test_defaults_are_sgps_own() -> None:
@@ -84,6 +101,7 @@ def test_every_field_is_read() -> None:
         frequency_penalty=7,
         presence_penalty=-7,
         reasoning_effort="low",
+        tempered=True,
     )
 
 
@@ -137,6 +155,7 @@ requests = st.builds(
     top_k=st.none() | st.integers(0, 1000),
     frequency_penalty=st.none() | st.floats(-2, 2),
     presence_penalty=st.none() | st.floats(-2, 2),
+    tempered=st.just(value=True),
 )
 
 
@@ -149,7 +168,8 @@ def test_a_request_survives_the_way_to_either_upstream(request: TextRequest) -> 
     asked = {"model": request.model, "prompt": request.prompt, "stream": request.stream}
     assert read_request(msgspec.json.encode({**asked, "model_parameters": parameters})) == request
     for upstream in (openai_chat, openai_text):
-        pair = CompletionPair(request, "target", upstream, make_stamp(), {})
+        body = upstream.write_text_request(request, "target")
+        pair = CompletionPair(body, upstream.PATH, upstream, make_stamp(), {})
         sent = msgspec.json.decode(pair.write_request())
         assert {name: sent.get(name) for name in names} == numbers
         assert tuple(sent.get("stop", ())) == request.stop
@@ -172,7 +192,7 @@ def test_a_request_survives_the_way_to_either_upstream(request: TextRequest) -> 
 )
 def test_a_whole_answer_passes_the_client(case: str, reason: str) -> None:
     upstream = openai_text if "text" in case else openai_chat
-    pair = CompletionPair(read_request(ask()), "m", upstream, make_stamp(), METADATA)
+    pair = pair_up(upstream, METADATA)
     assert pair.path == upstream.PATH
     answer = pair.read_answer(read_case(case))
     seen = read_native(answer.body)
@@ -193,7 +213,7 @@ def test_an_answer_without_usage_says_null() -> None:
     body = msgspec.json.decode(read_case("openai/chat.json"))
     body["usage"] = None
     body["choices"][0]["finish_reason"] = "end_turn"
-    pair = CompletionPair(read_request(ask()), "m", openai_chat, make_stamp(), {})
+    pair = pair_up(openai_chat, {})
     answer = msgspec.json.decode(pair.read_answer(msgspec.json.encode(body)).body)
     assert answer["token_usage"] is None
     assert answer["completion"]["finish_reason"] == "stop"
@@ -206,7 +226,7 @@ def test_an_answer_without_usage_says_null() -> None:
 )
 def test_what_is_no_answer_is_an_upstream_error(body: bytes) -> None:
     for upstream in (openai_chat, openai_text):
-        pair = CompletionPair(read_request(ask()), "m", upstream, make_stamp(), {})
+        pair = pair_up(upstream, {})
         with pytest.raises(GatewayError) as caught:
             pair.read_answer(body)
         assert caught.value.code == "upstream_error"
@@ -307,3 +327,63 @@ def test_the_text_arrives_unchanged(texts: list[str]) -> None:
     frames = [make_chunk({"content": text}) for text in texts]
     out = play(open_native(), write_frames(*frames, make_chunk({}, "stop")))
     assert [frame["completion"]["text"] for frame in read_frames(out)] == [*texts, ""]
+
+
+EVENTS: list[Event] = [
+    Began("up-1", "up"),
+    ReasoningDelta("Hm"),
+    ReasoningSeal("sig"),
+    TextDelta("Grüße"),
+    RefusalDelta("!"),
+    Usage(1, 1, 2),
+    Usage(3, 2, 5),
+    Finish("length", "MAX_TOKENS"),
+]
+
+
+def test_events_are_written_as_a_whole_answer() -> None:
+    written = CompletionWriter(make_stamp(), dict(METADATA)).write_answer(EVENTS)
+    assert (written.usage, written.finish_reason) == (Usage(3, 2, 5), "length")
+    seen = read_native(written.body)
+    assert (seen.completion.text, seen.completion.finish_reason) == ("Grüße!", "length")
+    assert seen.completion.response_metadata == {
+        "id": "up-1",
+        **METADATA,
+        "native_finish_reason": "MAX_TOKENS",
+    }
+    assert seen.token_usage is not None
+    assert seen.token_usage.total == 5
+    unnamed = CompletionWriter(make_stamp(), {}).write_answer([Began(), Finish("stop", "")])
+    metadata = msgspec.json.decode(unnamed.body)["completion"]["response_metadata"]
+    assert metadata["id"] == "chatcmpl-stamped"
+
+
+def test_events_are_written_as_the_same_stream_that_a_tapped_upstream_gives() -> None:
+    writer = CompletionWriter(make_stamp(), {"model": "m", "provider": "lab"})
+    out = b"".join([*(writer.write(event) for event in EVENTS), writer.end()])
+    chunks = [make_chunk({"content": text}) for text in ("Grüße", "!")]
+    last = make_chunk({}, "MAX_TOKENS", usage=USAGE)
+    assert out == play(open_native(), write_frames(*chunks, last))
+    assert writer.usage == Usage(3, 2, 5)
+    assert [chunk.completion.text for chunk in read_native_stream(out)] == ["Grüße", "!", ""]
+
+
+def test_events_without_a_finish_reason_are_no_answer() -> None:
+    with pytest.raises(GatewayError) as whole:
+        CompletionWriter(make_stamp(), {}).write_answer(EVENTS[:-1])
+    with pytest.raises(GatewayError) as streamed:
+        CompletionWriter(make_stamp(), {}).end()
+    assert whole.value.code == streamed.value.code == "upstream_error"
+
+
+def test_a_refusal_is_the_text_of_a_completion() -> None:
+    refused = {"role": "assistant", "content": None, "refusal": "No."}
+    body = msgspec.json.decode(read_case("openai/chat.json"))
+    body["choices"][0]["message"] = refused
+    answer = pair_up(openai_chat, {}).read_answer(msgspec.json.encode(body))
+    assert read_native(answer.body).completion.text == "No."
+    stream = write_frames(
+        make_chunk({"refusal": "N"}), make_chunk({"refusal": "o."}), make_chunk({}, "stop")
+    )
+    chunks = read_native_stream(play(open_native(), stream))
+    assert [chunk.completion.text for chunk in chunks] == ["N", "o.", ""]

@@ -176,7 +176,7 @@ def test_every_choice_must_finish() -> None:
 def test_a_finished_choice_stays_finished() -> None:
     again = make_chunk({"role": "assistant", "content": ""}, None, usage=USAGE)
     reply = open_chat()
-    assert list(read_frames(play(reply, write_frames(TEXT, STOP, again)))) == [TEXT, STOP, again]
+    assert list(read_frames(play(reply, write_frames(TEXT, STOP, again)))) == [TEXT, STOP]
     assert reply.usage == Usage(3, 2, 5)
 
 

@@ -21,6 +21,7 @@ _PRESENCE: Final = "Above 0: tokens become less likely once they have occurred."
 _MAX_TOKENS: Final = "Most tokens that the answer may have."
 _TOP_P: Final = "Sample only from the likeliest tokens that together have this probability."
 _TOP_K: Final = "Sample only from this many likeliest tokens."
+_USER: Final = "Your own id for the end user."
 _REASONING: Final = "How long a reasoning model may think."
 
 SCHEMAS: Final[dict[str, str]] = {
@@ -29,6 +30,7 @@ SCHEMAS: Final[dict[str, str]] = {
     "unchanged; what stands inside messages and tools is for the model's server to judge.",
     "TextBody": "Prompts in, texts out, in OpenAI's legacy shape. Fields beyond these go upstream "
     "unchanged.",
+    "EmbeddingBody": "Texts in, a vector for each out. Fields beyond these go upstream unchanged.",
     "ModelParameters": "Sampling parameters.",
     "ImageRef": "An image, by address or as a data URL.",
     "JsonObject": "Any JSON object.",
@@ -63,7 +65,8 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
         "reasoning_effort": _REASONING,
     },
     "ImageRef": {
-        "image_url": "Address or data URL; handed to the model's server, never fetched here.",
+        "image_url": "Address or data URL. Where the provider wants bytes, the gateway fetches "
+        "the address: public ones only, and eight at most.",
         "detail": "How closely the model should look.",
     },
     "StreamOptions": {
@@ -118,7 +121,14 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
         "suffix": "What comes after the text, for models that fill in the middle.",
         "temperature": "Randomness; 0 always takes the likeliest token.",
         "top_p": _TOP_P,
-        "user": "Your own id for the end user.",
+        "user": _USER,
+    },
+    "EmbeddingBody": {
+        "model": _MODEL,
+        "input": "The text, or several; token ids instead of text are handed on.",
+        "dimensions": "How many numbers a vector shall have, where the model lets one choose.",
+        "encoding_format": "How vectors are written: `float`, or `base64` of 32-bit floats.",
+        "user": _USER,
     },
     "CompletionAnswer": {"token_usage": "Null when the provider did not count."},
     "CompletionChunk": {
@@ -165,6 +175,19 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
         "model": "The model's name, as its server tells it.",
         "choices": "What is new in each text.",
         "usage": "In the last chunk, if `stream_options.include_usage` asked for it.",
+    },
+    "EmbeddingAnswer": {
+        "data": "A vector for each text.",
+        "model": "The model's name, as its server tells it.",
+        "usage": "Absent when the provider did not count.",
+    },
+    "Embedding": {
+        "index": "Which text it belongs to, from 0.",
+        "embedding": "Numbers, or their bytes in base64.",
+    },
+    "EmbeddingUsage": {
+        "prompt_tokens": "Tokens read.",
+        "total_tokens": "The same: nothing is written.",
     },
 }
 """By schema and field; every field of a request is here."""

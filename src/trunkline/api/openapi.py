@@ -15,8 +15,15 @@ from trunkline.api import description, sample
 from trunkline.api.route import DEFAULT_PREFIX, INFERENCE
 from trunkline.api.schema import ERROR, Json, refer, write_event, write_schemas
 from trunkline.errors import KINDS, Code
-from trunkline.routing.fit import OPENAI_CHAT, OPENAI_TEXT, SGP_CHAT, SGP_COMPLETION
+from trunkline.routing.fit import (
+    OPENAI_CHAT,
+    OPENAI_EMBEDDING,
+    OPENAI_TEXT,
+    SGP_CHAT,
+    SGP_COMPLETION,
+)
 from trunkline.wire.openai_chat import ChatBody
+from trunkline.wire.openai_embedding import EmbeddingAnswer, EmbeddingBody
 from trunkline.wire.openai_reply import ChatAnswer, ChatChunk, TextAnswer, TextChunk
 from trunkline.wire.openai_text import TextBody
 from trunkline.wire.sgp import CompletionAnswer, CompletionBody, CompletionChunk
@@ -28,11 +35,11 @@ _KEYLESS_CODES: Final[tuple[Code, ...]] = ("method_not_allowed", "internal_error
 
 
 class _Face(msgspec.Struct, frozen=True):
-    """What the document tells of one client format."""
+    """What the document tells of one client format; one without ``chunk`` is never streamed."""
 
     body: type[msgspec.Struct]
     answer: type[msgspec.Struct]
-    chunk: type[msgspec.Struct]
+    chunk: type[msgspec.Struct] | None
     sample: sample.Sample
     tag: str
     summary: str
@@ -67,6 +74,15 @@ _FACES: Final[dict[str, _Face]] = {
         "OpenAI",
         "Complete a prompt",
         done=True,
+    ),
+    OPENAI_EMBEDDING.name: _Face(
+        EmbeddingBody,
+        EmbeddingAnswer,
+        None,
+        sample.OPENAI_EMBEDDING,
+        "OpenAI",
+        "Embed texts",
+        done=False,
     ),
 }
 
@@ -105,25 +121,39 @@ def write_document() -> Json:
         "components": {
             "schemas": write_schemas(
                 (face.body for face in _FACES.values()),
-                (part for face in _FACES.values() for part in (face.answer, face.chunk)),
+                (part for face in _FACES.values() for part in (face.answer, face.chunk) if part),
             ),
             "responses": {_error_name(status): _write_error(status) for status in _statuses(KINDS)},
             "headers": {
                 name: {"description": text, "schema": {"type": "string"}}
                 for name, text in _HEADERS.items()
             },
-            "parameters": {"account": _ACCOUNT},
+            "parameters": {
+                name: {
+                    "name": header,
+                    "in": "header",
+                    "description": text,
+                    "schema": {"type": "string"},
+                }
+                for name, (header, text) in _PARAMETERS.items()
+            },
             "securitySchemes": _SECURITY,
         },
     }
 
 
-_ACCOUNT: Final[Json] = {
-    "name": "x-selected-account-id",
-    "in": "header",
-    "description": "Account to act for; the key's own when absent.",
-    "schema": {"type": "string"},
+_PARAMETERS: Final = {
+    "account": ("x-selected-account-id", "Account to act for; the key's own when absent."),
+    "strict": (
+        "x-trunkline-strict",
+        "`true`: what would be dropped or clamped for the target is a 400 that names it.",
+    ),
+    "openai-key": (
+        "x-openai-api-key",
+        "Your own key at OpenAI, sent there in place of the gateway's, and nowhere else.",
+    ),
 }
+"""By component name: a request header, and what it asks for."""
 _SECURITY: Final[Json] = {
     "x-api-key": {
         "type": "apiKey",
@@ -159,15 +189,23 @@ def _write_inference() -> Json:
 
 def _write_operation(path: str, face: _Face) -> Json:
     code = {"curl": sample.write_curl(path, face.sample.request, key=True), **face.sample.python}
+    answer: Json = {_JSON: {"schema": refer(face.answer.__name__), "example": face.sample.answer}}
+    about = "The answer is whole; there is no stream."
+    if face.chunk is not None:
+        about = (
+            "With `stream` the answer is a stream of server-sent events, one JSON object on one "
+            f"`data:` line. {_ENDS[face.done]} A failure after the first event is sent as "
+            "`event: error` with the usual error body, and the connection is cut."
+        )
+        events = write_event(face.chunk.__name__, done=face.done)
+        answer[_STREAM] = {"schema": events, "example": face.sample.stream}
     return {
         "operationId": _name_operation("post", path),
         "tags": [face.tag],
         "summary": face.summary,
-        "description": f"With `stream` the answer is a stream of server-sent events, one JSON "
-        f"object on one `data:` line. {_ENDS[face.done]} A failure after the first event is sent "
-        "as `event: error` with the usual error body, and the connection is cut.",
+        "description": about,
         "security": _KEY,
-        "parameters": [{"$ref": "#/components/parameters/account"}],
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS],
         "requestBody": {
             "required": True,
             "content": {
@@ -176,15 +214,9 @@ def _write_operation(path: str, face: _Face) -> Json:
         },
         "responses": {
             "200": {
-                "description": "The answer, whole or streamed.",
+                "description": "The answer, whole or streamed." if face.chunk else "The answer.",
                 "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS},
-                "content": {
-                    _JSON: {"schema": refer(face.answer.__name__), "example": face.sample.answer},
-                    _STREAM: {
-                        "schema": write_event(face.chunk.__name__, done=face.done),
-                        "example": face.sample.stream,
-                    },
-                },
+                "content": answer,
             },
             **_refer_errors(KINDS),
         },

@@ -68,7 +68,7 @@ def _list_aliases(document: Json, path: str) -> list[str]:
 
 def _write_contents(document: Json, routes: list[Route]) -> str:
     parts = [f'<nav aria-label="Contents"><a class="title" href="#top">{_title(document)}</a>']
-    parts.append('<ul><li><a href="#keys">Keys and accounts</a></li>')
+    parts.append('<ul><li><a href="#keys">Keys and headers</a></li>')
     parts.append('<li><a href="#errors">Errors</a></li>')
     parts.append('<li><a href="openapi.json">openapi.json</a></li></ul>')
     for tag in document["tags"]:
@@ -109,9 +109,9 @@ def _write_keys(document: Json) -> str:
         for each in components["parameters"].values()
     )
     return (
-        '<section id="keys"><h2>Keys and accounts</h2><p class="prose">A key travels in one of '
-        f'these ways:</p><ul class="fields">{schemes}</ul><p class="prose">The account of a call '
-        f'can be chosen:</p><ul class="fields">{parameters}</ul></section>'
+        '<section id="keys"><h2>Keys and headers</h2><p class="prose">A key travels in one of '
+        f'these ways:</p><ul class="fields">{schemes}</ul><p class="prose">Other headers of a '
+        f'call:</p><ul class="fields">{parameters}</ul></section>'
     )
 
 

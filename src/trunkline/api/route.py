@@ -5,6 +5,7 @@ from typing import Final
 
 from trunkline.routing.fit import (
     OPENAI_CHAT,
+    OPENAI_EMBEDDING,
     OPENAI_TEXT,
     SGP_CHAT,
     SGP_COMPLETION,
@@ -19,6 +20,7 @@ INFERENCE: Final[dict[str, ClientFormat]] = {
     "/v5/chat/completions": SGP_CHAT,
     "/v1/chat/completions": OPENAI_CHAT,
     "/v1/completions": OPENAI_TEXT,
+    "/v1/embeddings": OPENAI_EMBEDDING,
 }
 
 DEFAULT_PREFIX: Final = "/public"

@@ -24,7 +24,7 @@ class Sample(msgspec.Struct, frozen=True):
     Args:
         request: body of a request.
         answer: body of its answer.
-        stream: body of the same answer, streamed.
+        stream: body of the same answer, streamed; "" where there is no stream.
         python: code by the label that the page shows.
     """
 
@@ -182,6 +182,23 @@ OPENAI_TEXT: Final = Sample(
         "Python, streamed": f"{_OPENAI}stream = client.completions.create(\n{_ASK_TEXT}"
         "    stream=True,\n)\nfor chunk in stream:\n"
         '    print(chunk.choices[0].text, end="", flush=True)\n',
+    },
+)
+
+EMBEDDING_MODEL: Final = "openai/text-embedding-3-small"
+OPENAI_EMBEDDING: Final = Sample(
+    {"model": EMBEDDING_MODEL, "input": _REPLY},
+    {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.018, -0.027, 0.009]}],
+        "model": "text-embedding-3-small",
+        "usage": {"prompt_tokens": 6, "total_tokens": 6},
+    },
+    "",
+    {
+        "Python": f"{_OPENAI}answer = client.embeddings.create(\n"
+        f'    model="{EMBEDDING_MODEL}",\n    input="{_REPLY}",\n)\n'
+        "print(answer.data[0].embedding)\n",
     },
 )
 

@@ -100,7 +100,8 @@ def _finish(name: str, schema: Json) -> None:
 def _state_request(schema: Json) -> None:
     """Defaults and limits of a request that the readers hold, not the struct."""
     fields = schema["properties"]
-    fields["stream"]["default"] = False
+    if "stream" in fields:
+        fields["stream"]["default"] = False
     for name in fields.keys() & _LIMITS.keys():
         for limit, most in _LIMITS[name].items():
             wanted = "array" if limit == "maxItems" else "integer"

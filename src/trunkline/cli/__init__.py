@@ -13,6 +13,7 @@ from trunkline import __version__
 COMMANDS: Final = {
     "serve": "start the gateway",
     "check": "validate a configuration file",
+    "migrate": "bring the database to the newest schema",
     "accounts": "create and list accounts",
     "keys": "create, list and revoke API keys",
     "models": "list and pull model files for embedded engines",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline.cli.session import run_session
+from trunkline.cli.session import add_config, run_session
 from trunkline.cli.table import format_table, format_time
 
 if TYPE_CHECKING:
@@ -23,9 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create = actions.add_parser("create", help="add an account")
     create.add_argument("id", help="any text, spaces included; what x-selected-account-id names")
     create.add_argument("--name", default="", metavar="TEXT", help="who it is, for people")
+    add_config(create)
 
     listing = actions.add_parser("list", help="show every account")
     listing.add_argument("--json", action="store_true", help="as a JSON array")
+    add_config(listing)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(_show_accounts(store, as_json=args.json))
 
-    return run_session(args.data_dir, act)
+    return run_session(args.data_dir, act, args.config)
 
 
 def _show_accounts(store: "Store", *, as_json: bool) -> str:

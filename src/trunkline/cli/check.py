@@ -16,8 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the faults, one a line, or what the file configures; 2 when there are faults."""
+    from trunkline.catalog import read_catalog
     from trunkline.observe.log import configure_log
-    from trunkline.settings import read_catalog, read_settings
+    from trunkline.settings import read_settings
     from trunkline.toml import FileError
 
     configure_log()

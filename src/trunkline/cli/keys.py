@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline.cli.session import run_session
+from trunkline.cli.session import add_config, run_session
 from trunkline.cli.table import format_table, format_time
 
 if TYPE_CHECKING:
@@ -49,13 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="a further account that it may act for; can be repeated",
     )
+    add_config(create)
 
     listing = actions.add_parser("list", help="show keys, never their text")
     listing.add_argument("--account", metavar="A", help="only this account's")
     listing.add_argument("--json", action="store_true", help="as a JSON array")
+    add_config(listing)
 
     revoke = actions.add_parser("revoke", help="stop a key within 5 seconds, for good")
     revoke.add_argument("key", metavar="ID_OR_PREFIX", help="as keys list shows it")
+    add_config(revoke)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             print(_show_keys(store, args.account, as_json=args.json))
 
-    return run_session(args.data_dir, act)
+    return run_session(args.data_dir, act, args.config)
 
 
 def read_expiry(text: str) -> int:

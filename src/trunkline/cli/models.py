@@ -1,16 +1,25 @@
-"""``trunkline models``: list the model files for embedded engines, and fetch them."""
+"""``trunkline models``: list the model names and files that are known, and fetch files."""
 
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
-HELP = "list and pull model files for embedded engines"
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trunkline.catalog import CatalogRow
+    from trunkline.engines.model import ModelFile
+
+HELP = "list the known model names and files, and pull files for embedded engines"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the two commands."""
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = commands.add_parser("list", help="show the known and the fetched model files")
+    listing = commands.add_parser(
+        "list", help="show every model name of the catalog, and the model files"
+    )
     listing.add_argument("--json", action="store_true", help="as JSON, for scripts")
     pull = commands.add_parser("pull", help="fetch a model file into the cache")
     pull.add_argument(
@@ -41,24 +50,56 @@ def run(args: argparse.Namespace) -> int:
 def _show_models(args: argparse.Namespace) -> int:
     import msgspec
 
-    from trunkline.cli.table import format_table
+    from trunkline.catalog import read_catalog
     from trunkline.engines.model import list_models
 
-    models = list_models(args.cache_dir)
+    names = read_catalog().models
+    files = list_models(args.cache_dir)
     if args.json:
-        rows = [msgspec.structs.asdict(model) | {"path": str(model.path)} for model in models]
-        print(msgspec.json.format(msgspec.json.encode(rows)).decode())
+        shown = {
+            "names": [{"name": name} | msgspec.structs.asdict(row) for name, row in names.items()],
+            "files": [msgspec.structs.asdict(file) | {"path": str(file.path)} for file in files],
+        }
+        print(msgspec.json.format(msgspec.json.encode(shown)).decode())
         return 0
-    head = ("MODEL", "PULLED", "SIZE", "LICENCE", "PATH")
+    _print_names(names)
+    print()
+    _print_files(files)
+    return 0
+
+
+def _print_names(names: "Mapping[str, CatalogRow]") -> None:
+    from trunkline.cli.table import format_table
+
+    head = ("NAME", "VENDOR", "KIND", "CONTEXT", "TAKES", "STATUS", "SERVED BY", "REPLACEMENT")
     cells = [
         (
-            model.name,
-            "yes" if model.pulled else "no",
-            f"{model.size_bytes / 1e6:.0f} MB" if model.size_bytes else "",
-            model.licence or "",
-            str(model.path),
+            name,
+            row.vendor,
+            row.kind,
+            str(row.context_window or ""),
+            ",".join(word for word in ("images", "tools", "reasoning") if getattr(row, word)),
+            f"{row.status} {row.retired_on}".strip(),
+            ",".join(row.native),
+            row.replacement,
         )
-        for model in models
+        for name, row in names.items()
     ]
     print(format_table(head, cells))
-    return 0
+
+
+def _print_files(files: "Sequence[ModelFile]") -> None:
+    from trunkline.cli.table import format_table
+
+    head = ("MODEL FILE", "PULLED", "SIZE", "LICENCE", "PATH")
+    cells = [
+        (
+            file.name,
+            "yes" if file.pulled else "no",
+            f"{file.size_bytes / 1e6:.0f} MB" if file.size_bytes else "",
+            file.licence or "",
+            str(file.path),
+        )
+        for file in files
+    ]
+    print(format_table(head, cells))

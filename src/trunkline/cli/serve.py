@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from trunkline.app import Blueprint, EngineLink
-    from trunkline.settings import Catalog, Settings
+    from trunkline.catalog import Catalog
+    from trunkline.settings import Settings
     from trunkline.store.store import Store
 
 HELP: Final = "start the gateway"
@@ -59,19 +60,21 @@ def run(args: argparse.Namespace) -> int:
 def _serve(args: argparse.Namespace, stack: ExitStack) -> None:
     from trunkline.access.pepper import load_pepper
     from trunkline.app import Blueprint
+    from trunkline.catalog import read_catalog
     from trunkline.observe.log import configure_log
-    from trunkline.settings import read_catalog
+    from trunkline.store.address import locate_store
     from trunkline.store.database import StoreError
-    from trunkline.store.store import FILE_NAME, open_store
+    from trunkline.store.store import open_store
 
     configure_log()
     catalog = read_catalog()
     settings = _read_settings(args, catalog)
     data_dir: Path = args.data_dir
+    place = locate_store(settings.store.url, data_dir)
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         pepper = load_pepper(data_dir, os.environ.get("TRUNKLINE_PEPPER"))
-        store = stack.enter_context(closing(open_store(data_dir / FILE_NAME)))
+        store = stack.enter_context(closing(open_store(place)))
         demo_key = _prepare_keys(store, pepper, settings, is_demo=args.config is None)
     except (OSError, StoreError, ValueError) as error:
         raise ServeError(str(error)) from None
@@ -85,9 +88,7 @@ def _serve(args: argparse.Namespace, stack: ExitStack) -> None:
     variables = {
         name: value for name, value in os.environ.items() if name.lower() in PROXY_VARIABLES
     }
-    _run_server(
-        Blueprint(settings, catalog, engines, data_dir / FILE_NAME, pepper, variables), listener
-    )
+    _run_server(Blueprint(settings, catalog, engines, place, pepper, variables), listener)
 
 
 def _read_settings(args: argparse.Namespace, catalog: "Catalog") -> "Settings":
@@ -172,6 +173,8 @@ def _start_engines(
     """Start every engine, pulling the demo's model if it is not here yet."""
     if not settings.engines:
         return ()
+    import msgspec
+
     from trunkline.app import EngineLink
     from trunkline.engines.model import ModelError, find_model, pull_model
     from trunkline.engines.process import EngineError, EngineProcess, EngineSpec
@@ -183,8 +186,9 @@ def _start_engines(
             if args.config is None:
                 pull_model(engine.model, args.cache_dir, ProgressBar(sys.stderr))
             model = find_model(engine.model, args.cache_dir)
+            mmproj = find_model(engine.mmproj, args.cache_dir).path if engine.mmproj else None
             spec = EngineSpec(
-                name, model.path, model.alias, engine.context, engine.slots, engine.threads
+                name, model.path, model.alias, engine.context, engine.slots, engine.threads, mmproj
             )
             process = EngineProcess(spec, args.data_dir / "logs" / f"engine-{name}.log")
             process.start()
@@ -193,7 +197,8 @@ def _start_engines(
                 process.wait_ready(60)
         except (ModelError, EngineError) as error:
             raise ServeError(f"engine '{name}': {error}") from None
-        links.append(EngineLink(name, process.address, process.key, model.alias, model.tools))
+        link = EngineLink(name, process.address, process.key, model.alias, model.tools)
+        links.append(msgspec.structs.replace(link, images=mmproj is not None))
     return tuple(links)
 
 

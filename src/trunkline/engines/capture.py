@@ -12,8 +12,9 @@ _LAST_LINES: Final = 8
 # Once calls run, only lines of a known shape are kept: llama.cpp's own stamped lines, and what
 # a dying native process says. It prints a grammar that it cannot parse as it came, for one.
 _SAFE: Final = re.compile(
-    rb"\d+\.\d{2}\.\d{3}\.\d{3} [EWI] |engine \S+ is ready|.*GGML_ASSERT|.*GGML_ABORT|CUDA error"
-    rb"|ggml_\w+:|terminate called|Fatal Python error|Traceback"
+    rb"\d+\.\d{2}\.\d{3}\.\d{3} [EWI] |engine \S+ (?:is ready on|cannot be sealed:) "
+    rb"|.*GGML_ASSERT|.*GGML_ABORT|CUDA error|ggml_\w+:|terminate called|Fatal Python error"
+    rb"|Traceback"
 )
 
 

@@ -14,11 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from trunkline.engines.seal import seal_process
 from trunkline.engines.spec import EXIT_HOPELESS, READY, Order, decode_order
 
 # Small enough that a call cancelled while its prompt is read frees its slot soon: the engine
 # looks at its queue between batches only. docs/engine.md has the measurements.
 BATCH_TOKENS: Final = 128
+
+# Models that read an image as a whole need all of it in one batch: Gemma 3 has 256 tokens. In a
+# smaller one llama.cpp tears the image apart and answers all the same (docs/engine.md).
+IMAGE_BATCH_TOKENS: Final = 512
+
+# A folder that can hold nothing: the server starts ffmpeg for video and for bytes it does not know.
+NO_PROGRAMS: Final = "/dev/null"
 
 # A waiting call holds one of the server's threads, and so does an idle kept-alive connection;
 # with too few of them the engine would not even answer that it is healthy.
@@ -59,7 +67,7 @@ def build_params(order: Order) -> Any:
     params.kv_unified = False
     # Never shrink the context that was asked for to what memory happens to allow.
     params.fit_params = False
-    params.n_batch = params.n_ubatch = BATCH_TOKENS
+    params.n_batch = params.n_ubatch = BATCH_TOKENS if spec.mmproj is None else IMAGE_BATCH_TOKENS
     # One core is left to the gateway: llama.cpp's threads wait for each other in a busy loop, and
     # collapse as soon as one of them has to share its core (docs/engine.md).
     threads = spec.threads or max(1, count_cores() - 1)
@@ -83,8 +91,22 @@ def _guard_doors(params: Any, order: Order) -> None:
     params.server_tools = []
     params.mcp_servers_config = params.mcp_servers_json = ""
     params.media_path = params.public_path = params.slot_save_path = ""
+    params.video_ffmpeg_bin_dir = NO_PROGRAMS
     params.cors_origins = params.cors_methods = params.cors_headers = ""
     params.cors_credentials = False
+
+
+def _seal(order: Order) -> bool:
+    """Seal the process; an engine that reads images must not serve without.
+
+    Addresses of images are replaced by their bytes before they come here: this is the second lock.
+    """
+    try:
+        seal_process()
+    except OSError as error:
+        sys.stderr.write(f"engine {order.spec.name} cannot be sealed: {error}\n")
+        return order.spec.mmproj is None
+    return True
 
 
 def _end_with_parent(life_line: int) -> None:
@@ -128,6 +150,8 @@ def main() -> int:
     except RuntimeError as error:
         sys.stderr.write(f"{order.spec.model_path}: {error}\n")
         return 1
+    if not _seal(order):
+        return EXIT_HOPELESS
     sys.stderr.write(f"engine {order.spec.name} is ready on {server.listening_address}\n")
     sys.stderr.flush()
     os.write(parent, READY)

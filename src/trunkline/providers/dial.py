@@ -16,6 +16,8 @@ from trunkline.providers.proxy import Proxy
 
 Address = tuple[int, Any]
 """An address family and the socket address in it."""
+Check = Callable[[Sequence[str]], None]
+"""Looks at the IP addresses of a name, as text."""
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.Protocol)
 
 _NEXT_ADDRESS_S: Final = 0.25
@@ -64,13 +66,26 @@ def build_context(tls: TlsOptions) -> ssl.SSLContext:
 
 
 class Dialer:
-    """Opens connections to one origin, directly or through a proxy."""
+    """Opens connections to one origin, directly or through a proxy.
 
-    __slots__ = ("_context", "_origin", "_proxy")
+    Args:
+        origin: scheme, host and port.
+        context: for TLS; None for plain http.
+        proxy: the way to the origin, if not direct.
+        check: is shown all addresses of a name before any of them is connected to, and raises
+            ``ConnectFailed`` to refuse them. The name is not looked up again after that.
+    """
+
+    __slots__ = ("_check", "_context", "_origin", "_proxy")
 
     def __init__(
-        self, origin: Origin, context: ssl.SSLContext | None = None, proxy: Proxy | None = None
+        self,
+        origin: Origin,
+        context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
+        check: Check | None = None,
     ) -> None:
+        self._check = check
         self._origin = origin
         self._context = context
         self._proxy = proxy
@@ -95,7 +110,7 @@ class Dialer:
     async def _open(self, make: Callable[[], ProtocolT]) -> ProtocolT:
         loop = asyncio.get_running_loop()
         near: Origin | Proxy = self._proxy or self._origin
-        sock = await _open_socket(loop, near.host, near.port)
+        sock = await _open_socket(loop, near.host, near.port, self._check)
         context = self._context
         if self._proxy is not None and context is not None:
             try:
@@ -131,9 +146,13 @@ def _reason(error: Exception) -> str:
     return "the connection was cut" if isinstance(error, OSError) else "its name is not valid"
 
 
-async def _open_socket(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+async def _open_socket(
+    loop: asyncio.AbstractEventLoop, host: str, port: int, check: Check | None
+) -> socket.socket:
     """Resolve a host and race its addresses, families by turns (RFC 8305 section 4)."""
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if check is not None:
+        check([str(info[4][0]) for info in found])
     first = found[0][0]
     same = [(info[0], info[4]) for info in found if info[0] == first]
     other = [(info[0], info[4]) for info in found if info[0] != first]

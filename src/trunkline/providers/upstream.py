@@ -33,6 +33,7 @@ class Upstream:
         proxy: ``http://[user:password@]host:port`` of a forward proxy.
         max_idle: how many connections wait for the next request.
         idle_keep_s: how long, in seconds, one waits.
+        dialer: opens the connections, instead of one that is made of ``tls`` and ``proxy``.
 
     Attributes:
         stale_within_s: a kept connection that ends without a byte this soon, in seconds, after
@@ -50,6 +51,7 @@ class Upstream:
         proxy: str | None = None,
         max_idle: int = 100,
         idle_keep_s: float = 30,
+        dialer: Dialer | None = None,
     ) -> None:
         self.origin = origin
         self.stale_within_s = _STALE_WITHIN_S
@@ -60,9 +62,11 @@ class Upstream:
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         way = parse_proxy(proxy) if proxy else None
-        context = build_context(tls or TlsOptions()) if origin.scheme == "https" else None
-        self._dialer = Dialer(origin, context, way)
-        self._forward = way if context is None else None
+        if dialer is None:
+            context = build_context(tls or TlsOptions()) if origin.scheme == "https" else None
+            dialer = Dialer(origin, context, way)
+        self._dialer = dialer
+        self._forward = way if origin.scheme == "http" else None
 
     async def send(self, head: bytes, body: bytes, deadlines: Deadlines) -> Response:
         """Send one request and return when the final status and headers have come.
@@ -151,8 +155,14 @@ class Upstream:
     async def _connect(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> Connection:
         within_s = min(deadlines.connect_s, deadlines.total_s)
         # A task of its own: dialling has time limits, which an errand cannot have.
-        dialling = self._dialer.open(lambda: Connection(loop, self._forget), within_s)
-        return await loop.create_task(dialling)
+        dialling = loop.create_task(
+            self._dialer.open(lambda: Connection(loop, self._forget), within_s)
+        )
+        try:
+            return await dialling
+        except asyncio.CancelledError:
+            dialling.add_done_callback(_leave)
+            raise
 
     async def _upload(
         self, connection: Connection, head: bytes, body: bytes, limits: tuple[float, float]
@@ -205,3 +215,9 @@ class Upstream:
             self._sweep = loop.call_at(
                 self._idle[0].idle_since + self._idle_keep_s, self._close_expired
             )
+
+
+def _leave(dialling: asyncio.Task[Connection]) -> None:
+    """Close a connection that came about in the moment in which its call was cancelled."""
+    if not dialling.cancelled() and dialling.exception() is None:
+        dialling.result().abort()

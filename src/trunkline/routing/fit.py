@@ -1,126 +1,171 @@
-"""Fits a request to a target: the pair of formats, and what had to change for it."""
+"""Fits a request to a target: which pair of formats, and what had to change for it."""
 
-from collections.abc import Callable
-from types import ModuleType
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from trunkline.chat import ChatRequest, TextRequest
 from trunkline.errors import GatewayError
-from trunkline.routing.table import Route, Target
-from trunkline.wire import llama_cpp, openai_chat, openai_text, sgp
-from trunkline.wire.body import read_fields
-from trunkline.wire.mend import Stamp
-from trunkline.wire.reply import Pair
+from trunkline.routing.ask import Ask, Fitted, Request
+from trunkline.routing.table import Columns, Route, Target
+from trunkline.routing.tapping import (
+    is_tapped,
+    tap_chat,
+    tap_completion,
+    tap_embedding,
+    tap_text,
+)
+from trunkline.routing.translation import (
+    find_format,
+    translate_chat,
+    translate_completion,
+    translate_prompt,
+)
+from trunkline.wire import (
+    llm_engine,
+    openai_chat,
+    openai_embedding,
+    openai_failure,
+    openai_text,
+    sgp,
+)
+from trunkline.wire.change import Changes
+from trunkline.wire.image import find_addresses, has_images
+from trunkline.wire.llama_cpp_content import check_content
+from trunkline.wire.template import TEMPLATES, fill_template
+from trunkline.wire.upstream_failure import Said
 
 RAW_MAX_TOKENS: Final = 100
 """SGP's own default for models that take a raw prompt; OpenAI's text API would stop at 16."""
 
-Request = ChatRequest | TextRequest
-
-
-class Fitted(msgspec.Struct, frozen=True):
-    """A pair of formats for one attempt, and the changes to tell the client."""
-
-    pair: Pair
-    changes: tuple[str, ...]
-
 
 class ClientFormat(msgspec.Struct, frozen=True):
-    """One client dialect: how its body is read and how it pairs with a target."""
+    """One client dialect: how its body is read and how it is fitted to a target.
+
+    ``done``: its streams end with ``[DONE]``.
+    """
 
     name: str
     read: Callable[[bytes], Request]
-    fit: Callable[[Request, Route, Target, Stamp], Fitted]
+    fit: Callable[[Any, Route, Target, Ask], Fitted]
+    done: bool = False
 
 
-def _fit_completion(request: Request, route: Route, target: Target, stamp: Stamp) -> Fitted:
-    if not isinstance(request, TextRequest):
-        raise TypeError(request)
-    columns = route.columns
-    changes = ["stand_in"] if route.stand_in else []
-    if request.images and (columns.images is False or columns.prompt_mode == "raw"):
+def find_read_said(target: Target) -> Callable[[bytes, Mapping[bytes, bytes]], Said]:
+    """The reader of a target's error answers: body and headers."""
+    wire = target.row.wire
+    if wire == "llm-engine":
+        return llm_engine.read_said
+    return openai_failure.read_said if is_tapped(wire) else find_format(wire).read_said
+
+
+def find_foreign_images(request: Request, route: Route, target: Target) -> list[str]:
+    """Addresses of images that the target does not fetch itself: it must be given bytes.
+
+    None for a target that takes no images: it will refuse them, so nothing is to be fetched.
+    """
+    if target.row.images != "data" or not _sees(request, route, target):
+        return []
+    return find_addresses(request)
+
+
+def _sees(request: Request, route: Route, target: Target) -> bool:
+    """Whether the target may be shown images with this request."""
+    if route.columns.images is False or target.row.images == "none":
+        return False
+    return not (isinstance(request, TextRequest) and _is_raw(route, target))
+
+
+def _is_raw(route: Route, target: Target) -> bool:
+    return route.columns.prompt_mode != "user_message" and "text" in target.row.serves
+
+
+def _fit_completion(request: TextRequest, route: Route, target: Target, ask: Ask) -> Fitted:
+    columns, changes, row = route.columns, ask.changes, target.row
+    _note_stand_in(route, changes)
+    if not request.tempered:
+        changes.assume("temperature")
+    mode = columns.prompt_mode
+    raw = _is_raw(route, target)
+    if mode != "user_message" and not raw:
+        changes.rename("prompt", "messages")
+    if request.images and not _sees(request, route, target):
         raise _no_images(request.model, "images")
-    default = columns.default_max_tokens
-    upstream: ModuleType = openai_chat
-    if columns.prompt_mode == "raw":
-        upstream = openai_text
-        default = default or RAW_MAX_TOKENS
-        if request.reasoning_effort is not None:
-            changes.append("dropped:reasoning_effort")
-    if request.max_tokens is None and default is not None:
-        changes.append(f"defaulted:max_tokens={default}")
-        request = msgspec.structs.replace(request, max_tokens=default)
+    if target.upstream:
+        check_content(request)
+    if raw and mode in TEMPLATES:
+        stop = (*request.stop, *TEMPLATES[mode].stop)
+        prompt = fill_template(mode, request.prompt)
+        request = msgspec.structs.replace(request, prompt=prompt, stop=stop)
+        changes.note(f"template:{mode}")
+    request = _fit_parameters(request, columns, changes, raw=raw)
     metadata: dict[str, object] = {"model": target.model, "provider": target.provider}
     if route.stand_in:
         metadata["stand_in"] = True
-    pair = sgp.CompletionPair(request, target.model, upstream, stamp, metadata)
-    return _finish(pair, target, changes)
+    if raw and row.wire == "llm-engine":
+        return translate_prompt(request, target, ask, metadata)
+    if is_tapped(row.wire):
+        return tap_completion(request, target, ask, metadata, raw=raw)
+    return translate_completion(request, columns, target, ask, metadata)
 
 
-def _fit_chat(*, done: bool) -> Callable[[Request, Route, Target, Stamp], Fitted]:
-    def fit(request: Request, route: Route, target: Target, stamp: Stamp) -> Fitted:
-        if not isinstance(request, ChatRequest):
-            raise TypeError(request)
-        changes = ["stand_in"] if route.stand_in else []
-        if route.columns.images is False:
-            _refuse_images(request)
-        if route.columns.tools is False and b'"tools"' in request.body:
-            request = _drop_tools(request, changes)
-        pair = openai_chat.ChatPair(request, target.model, stamp, done=done)
-        return _finish(pair, target, changes)
+def _fit_parameters(
+    request: TextRequest, columns: Columns, changes: Changes, *, raw: bool
+) -> TextRequest:
+    """SGP's own defaults, and what OpenAI's reasoning models ignore at SGP."""
+    more: dict[str, Any] = {}
+    if raw and request.reasoning_effort is not None:
+        changes.drop("reasoning_effort")
+        more["reasoning_effort"] = None
+    if columns.fixed_sampling:
+        changes.drop("temperature")
+        more["temperature"] = None
+    default = columns.default_max_tokens or (RAW_MAX_TOKENS if raw else None)
+    if request.max_tokens is None and default is not None:
+        changes.default("max_tokens", default)
+        more["max_tokens"] = default
+    return msgspec.structs.replace(request, **more) if more else request
+
+
+def _fit_chat(*, done: bool) -> Callable[[ChatRequest, Route, Target, Ask], Fitted]:
+    def fit(request: ChatRequest, route: Route, target: Target, ask: Ask) -> Fitted:
+        _note_stand_in(route, ask.changes)
+        if not _sees(request, route, target) and has_images(request):
+            raise _no_images(request.model, "messages")
+        if target.upstream:
+            check_content(request)
+        fit_wire = tap_chat if is_tapped(target.row.wire) else translate_chat
+        return fit_wire(request, route.columns, target, ask, done=done)
 
     return fit
 
 
-def _fit_text(request: Request, route: Route, target: Target, stamp: Stamp) -> Fitted:
-    if not isinstance(request, ChatRequest):
-        raise TypeError(request)
-    pair = openai_text.TextPair(request, target.model, stamp)
-    return _finish(pair, target, ["stand_in"] if route.stand_in else [])
+def _fit_text(request: ChatRequest, route: Route, target: Target, ask: Ask) -> Fitted:
+    _note_stand_in(route, ask.changes)
+    return tap_text(request, target, ask)
 
 
-def _finish(pair: Pair, target: Target, changes: list[str]) -> Fitted:
-    # An engine of ours speaks OpenAI's wire with llama.cpp's ways of cancelling and counting.
-    return Fitted(llama_cpp.EnginePair(pair) if target.upstream else pair, tuple(changes))
+def _fit_embedding(request: ChatRequest, route: Route, target: Target, ask: Ask) -> Fitted:
+    _note_stand_in(route, ask.changes)
+    return tap_embedding(request, target, ask)
 
 
-def _refuse_images(request: ChatRequest) -> None:
-    """Raises ``invalid_request`` for an image part: the target would fail on it."""
-    if b"image_url" not in request.body:
-        return
-    for message in msgspec.json.decode(request.body)["messages"]:
-        parts = message.get("content")
-        if isinstance(parts, list) and any(
-            isinstance(part, dict) and part.get("type") == "image_url" for part in parts
-        ):
-            raise _no_images(request.model, "messages")
+def _note_stand_in(route: Route, changes: Changes) -> None:
+    if route.stand_in:
+        changes.note("stand_in")
 
 
 def _no_images(model: str, param: str) -> GatewayError:
     return GatewayError("invalid_request", f"Model '{model}' takes no images.", param=param)
 
 
-def _drop_tools(request: ChatRequest, changes: list[str]) -> ChatRequest:
-    """The request without tools; raises ``invalid_request`` where one had to be called."""
-    fields = read_fields(request.body)
-    if "tools" not in fields:
-        return request
-    choice = bytes(fields.get("tool_choice", msgspec.Raw(b'"auto"')))
-    if choice not in {b'"auto"', b'"none"'}:
-        raise GatewayError(
-            "invalid_request",
-            f"Model '{request.model}' cannot call tools; leave tool_choice at auto or none.",
-            param="tool_choice",
-        )
-    changes.append("dropped:tools")
-    for name in ("tools", "tool_choice", "parallel_tool_calls"):
-        fields.pop(name, None)
-    return msgspec.structs.replace(request, body=msgspec.json.encode(fields))
-
-
 SGP_COMPLETION: Final = ClientFormat("sgp.completion", sgp.read_request, _fit_completion)
 SGP_CHAT: Final = ClientFormat("sgp.chat", openai_chat.read_request, _fit_chat(done=False))
-OPENAI_CHAT: Final = ClientFormat("openai.chat", openai_chat.read_request, _fit_chat(done=True))
-OPENAI_TEXT: Final = ClientFormat("openai.text", openai_text.read_request, _fit_text)
+OPENAI_CHAT: Final = ClientFormat(
+    "openai.chat", openai_chat.read_request, _fit_chat(done=True), done=True
+)
+OPENAI_TEXT: Final = ClientFormat("openai.text", openai_text.read_request, _fit_text, done=True)
+OPENAI_EMBEDDING: Final = ClientFormat(
+    "openai.embedding", openai_embedding.read_request, _fit_embedding
+)

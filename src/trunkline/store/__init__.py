@@ -1,4 +1,5 @@
 """The store room: what the gateway remembers in SQL, and how a database is opened.
 
-Start at ``store.open_store`` in ``trunkline.store.store``; the tables are in ``schema``.
+Start at ``open_store`` in ``store``; ``database`` says what a database does, ``sqlite`` and
+``postgres`` how, and the tables are in ``schema``.
 """

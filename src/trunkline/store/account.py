@@ -74,9 +74,9 @@ class Accounts:
         if name and not name.isprintable():
             raise ValueError("an account's name must be printable")
         account = Account(id=account_id, name=name, status="active", created_at_us=now_us)
+        addition = insert(ACCOUNTS).values(msgspec.structs.asdict(account))
         try:
-            with self._database.write() as connection:
-                connection.execute(insert(ACCOUNTS).values(msgspec.structs.asdict(account)))
+            self._database.apply(lambda connection: connection.execute(addition))
         except IntegrityError as error:
             raise AccountExistsError(f"account {account_id!r} exists already") from error
         return account
@@ -106,6 +106,5 @@ class Accounts:
             AccountUnknownError: there is no such account.
         """
         change = update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(status=status)
-        with self._database.write() as connection:
-            if connection.execute(change).rowcount == 0:
-                raise AccountUnknownError(account_id)
+        if self._database.apply(lambda connection: connection.execute(change).rowcount) == 0:
+            raise AccountUnknownError(account_id)

@@ -1,94 +1,100 @@
-"""A database: one engine, read and write transactions on it, and SQLite's settings."""
+"""A database: read and write transactions on it, whichever kind it is."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from sqlite3 import Connection as SqliteConnection
-from typing import Any, Final
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
-BUSY_TIMEOUT_S: Final = 5.0
-"""How long a transaction waits for another process's write before it gives up."""
+Result = TypeVar("Result")
 
-_WRITES: Final = "trunkline_writes"
+ATTEMPTS: Final = 20
+"""How often a write is tried that loses against others."""
+
+_FIRST_PAUSE_S: Final = 0.01
+_LAST_PAUSE_S: Final = 0.2
 
 
 class StoreError(Exception):
     """The database cannot be opened or used; the message says why and what to do."""
 
 
-class Database:
+class Database(ABC):
     """Transactions on one engine: reads see one moment, writes are all or nothing.
 
     Args:
-        engine: an engine made by this module; closed together with the database.
+        name: the database as people and logs may see it.
+        engine: closed together with the database.
+        reading: the engine's execution options in reads.
+        writing: likewise in writes.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    lost_races: ClassVar[frozenset[str]] = frozenset()
+    """The SQLSTATEs of a write that was undone only because another one was faster."""
+
+    def __init__(
+        self, name: str, engine: Engine, reading: Mapping[str, Any], writing: Mapping[str, Any]
+    ) -> None:
+        self.name = name
         self.engine = engine
-        self._writer = engine.execution_options(**{_WRITES: True})
+        self._reader = engine.execution_options(**reading)
+        self._writer = engine.execution_options(**writing)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection for queries that all see the same moment."""
-        with self.engine.connect() as connection:
+        with self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A connection whose changes are committed at the end, or not at all on an exception."""
+        """A connection whose changes are committed at the end, or not at all on an exception.
+
+        What it reads and changes is as if no other write ran at the same time. A database that
+        cannot keep this up for two of them fails one; ``apply`` then repeats it.
+        """
         with self._writer.begin() as connection:
             yield connection
 
-    @contextmanager
-    def rebuild(self) -> Iterator[Connection]:
-        """A write during which references may dangle; they are checked before the commit.
+    def apply(self, action: Callable[[Connection], Result]) -> Result:
+        """Do the action in a write and return its result; again when it lost against another.
 
-        SQLite changes most of a table by copying it and dropping the old one, and a drop counts
-        as deleting its rows: with references enforced, rows of other tables would go with them.
-
-        Raises:
-            StoreError: a reference leads nowhere at the end; nothing was changed.
+        Args:
+            action: may run several times, of which one counts; it changes nothing but the
+                database.
         """
-        with self._writer.connect() as connection:
-            driver: SqliteConnection = connection.connection.driver_connection  # type: ignore[assignment]
-            driver.execute("PRAGMA foreign_keys = OFF")
+        for attempt in range(ATTEMPTS - 1):
             try:
-                with connection.begin():
-                    yield connection
-                    faults = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-                    if faults:
-                        raise StoreError(f"{len(faults)} rows would refer to rows that are gone")
-            finally:
-                driver.execute("PRAGMA foreign_keys = ON")
+                with self.write() as connection:
+                    return action(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in self.lost_races:
+                    raise
+            # No two losers wait equally long, or they would meet again.
+            pause_s = min(_LAST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
+            time.sleep(random.uniform(0, pause_s))  # noqa: S311 - guards nothing
+        with self.write() as connection:
+            return action(connection)
+
+    @abstractmethod
+    def rebuild(self) -> AbstractContextManager[Connection]:
+        """A write that may change tables; one at a time among all processes, however long."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is something to read; False when a rebuild must create it first."""
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
 
-def open_sqlite(path: Path) -> Database:
-    """A database on a SQLite file; nothing is read or created before its first use."""
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": BUSY_TIMEOUT_S},
-        hide_parameters=True,  # an error's text may be logged
-    )
-    event.listen(engine, "connect", _set_up_connection)
-    event.listen(engine, "begin", _begin_transaction)
-    return Database(engine)
-
-
-def _set_up_connection(connection: SqliteConnection, _record: Any) -> None:
-    # The driver would begin transactions by itself, but only before some statements and never
-    # before DDL; with this it leaves them to us.
-    connection.isolation_level = None
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin_transaction(connection: Connection) -> None:
-    # A write takes its lock at the start, where SQLite waits for it; a transaction that reads
-    # first and then writes would fail at once when another process wrote in between.
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def explain_error(error: Exception) -> str:
+    """The cause in one line: the system's or the driver's own words, without the statement."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return " ".join(str(getattr(error, "orig", None) or error).split())

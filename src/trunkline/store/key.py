@@ -68,7 +68,8 @@ class Keys:
         """
         row = msgspec.structs.asdict(key)
         further = [text for text in row.pop("accounts") if text != key.account_id]
-        with self._database.write() as connection:
+
+        def add(connection: Connection) -> None:
             _require_accounts(connection, (key.account_id, *further))
             try:
                 connection.execute(insert(KEYS).values(**row, hash=digest))
@@ -77,6 +78,8 @@ class Keys:
             if further:
                 rows = [{"key_id": key.id, "account_id": text} for text in dict.fromkeys(further)]
                 connection.execute(insert(KEY_ACCOUNTS), rows)
+
+        self._database.apply(add)
 
     def find(self, key_id: str) -> Key | None:
         """The key with this id, or None."""
@@ -122,14 +125,12 @@ class Keys:
     def change_revoked(self, key_id: str, revoked_at_us: int | None) -> bool:
         """Revoke a key, or with None bring it back; False when it does not exist."""
         change = update(KEYS).where(KEYS.c.id == key_id).values(revoked_at_us=revoked_at_us)
-        with self._database.write() as connection:
-            return connection.execute(change).rowcount > 0
+        return self._database.apply(lambda connection: connection.execute(change).rowcount) > 0
 
     def change_last_used(self, key_ids: Iterable[str], now_us: int) -> None:
         """Note that these keys were in use at this time."""
         change = update(KEYS).where(KEYS.c.id.in_(list(key_ids))).values(last_used_at_us=now_us)
-        with self._database.write() as connection:
-            connection.execute(change)
+        self._database.apply(lambda connection: connection.execute(change))
 
     def _select(self, *conditions: ColumnElement[bool]) -> Sequence[Key]:
         query = select(*_SHOWN).where(*conditions).order_by(KEYS.c.created_at_us, KEYS.c.id)

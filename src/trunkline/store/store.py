@@ -1,22 +1,19 @@
 """The store: accounts and keys in one database, brought to the newest schema when opened."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from fcntl import LOCK_EX, flock
 from pathlib import Path
-from typing import Final
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.store.account import Accounts
-from trunkline.store.database import Database, StoreError, open_sqlite
+from trunkline.store.address import FILE_NAME, check_url, mask_url
+from trunkline.store.database import Database, StoreError, explain_error
 from trunkline.store.key import Keys
-from trunkline.store.revision import create_schema, find_revision, is_newest, migrate_schema
+from trunkline.store.revision import is_newest, renew_schema
 from trunkline.store.schema import REVISION
+from trunkline.store.sqlite import open_sqlite
 
-FILE_NAME: Final = "trunkline.db"
-"""The database's name in the data folder."""
+__all__ = ["FILE_NAME", "Migration", "Store", "migrate_store", "open_store"]
 
 
 class Store:
@@ -36,74 +33,66 @@ class Store:
         self.database.close()
 
 
+class Migration(msgspec.Struct, frozen=True):
+    """What became of a database: its name for people, and its schema before and after.
+
+    ``before`` is None for a database that was empty.
+    """
+
+    name: str
+    before: str | None
+    after: str
+
+
 def open_store(where: Path | str) -> Store:
-    """Open the store in a SQLite file; create or migrate it first where that is needed.
+    """Open the store in a SQLite file or on a server; create or migrate it first where needed.
 
     A new file gets mode 0600 and its new folder 0700. Several processes may open the same new
-    file at once.
+    database at once.
 
     Args:
-        where: the file's path.
+        where: the file's path, or the URL of a PostgreSQL database, as ``locate_store`` returns
+            them.
 
     Raises:
-        StoreError: the file cannot be opened, or is not a Trunkline database of this version or
-            an older one.
-        ValueError: ``where`` is the URL of a database server.
+        StoreError: the database cannot be reached or opened, or is not a Trunkline database of
+            this version or an older one; the message never shows a password.
+        ValueError: ``where`` is a URL that no store can have.
     """
-    if isinstance(where, str) and "://" in where:
-        scheme = where.partition("://")[0]
-        raise ValueError(f"a {scheme} store needs a later version of Trunkline; use sqlite")
-    path = Path(where).expanduser().absolute()
-    database = open_sqlite(path)
-    try:
-        # The usual case needs no lock: somebody opened this file before.
-        if not (path.exists() and is_newest(database)):
-            _prepare(path, database)
-    except (OSError, SQLAlchemyError, StoreError) as error:
-        database.close()
-        raise StoreError(f"cannot open the database {path}: {_explain(error)}") from error
+    database, _ = _open_newest(where)
     return Store(database)
 
 
-def _prepare(path: Path, database: Database) -> None:
-    if not path.parent.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _hold_lock(path):
-        if not path.exists():
-            # Only ever opened here while new: closing any handle on a file drops all the locks
-            # that SQLite holds on it in this process.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with database.read() as connection:
-            revision = find_revision(connection)
-        if revision is None:
-            _use_write_ahead_log(database)
-            create_schema(database)
-        elif revision != REVISION:
-            migrate_schema(database)
+def migrate_store(where: Path | str) -> Migration:
+    """Bring a database to the newest schema and close it again; see ``open_store``."""
+    database, before = _open_newest(where)
+    database.close()
+    return Migration(database.name, before, REVISION)
 
 
-@contextmanager
-def _hold_lock(path: Path) -> Iterator[None]:
-    """One process, and one thread of it, at a time; the lock goes with its holder's death."""
-    lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def _open_newest(where: Path | str) -> tuple[Database, str | None]:
+    """The database at the newest schema, and the revision that it had before."""
+    database = _open_database(where)
     try:
-        flock(lock, LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+        # The usual case needs no lock: somebody opened this database before.
+        if database.exists() and is_newest(database):
+            return database, REVISION
+        return database, renew_schema(database)
+    except (OSError, SQLAlchemyError, StoreError) as error:
+        database.close()
+        reason = explain_error(error)
+        raise StoreError(f"cannot open the database {database.name}: {reason}") from error
 
 
-def _use_write_ahead_log(database: Database) -> None:
-    # Kept in the file itself. Readers and one writer then never wait for each other.
-    connection = database.engine.raw_connection()
+def _open_database(where: Path | str) -> Database:
+    if isinstance(where, Path) or "://" not in where:
+        return open_sqlite(Path(where).expanduser().absolute())
+    check_url(where)
     try:
-        connection.cursor().execute("PRAGMA journal_mode = WAL")
-    finally:
-        connection.close()
-
-
-def _explain(error: Exception) -> str:
-    """The cause in one line: the driver's own words, without statement and parameters."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(getattr(error, "orig", None) or error)
+        from trunkline.store.postgres import open_postgres  # noqa: PLC0415 - psycopg is an extra
+    except ImportError as error:
+        raise StoreError(
+            f"cannot open the database {mask_url(where)}: psycopg is missing ({error}); "
+            "install it with: pip install 'trunkline[postgres]'"
+        ) from error
+    return open_postgres(where)

@@ -4,6 +4,7 @@ Only what did not fit the strict shapes of ``openai_reply`` comes here. Each rul
 failure measured on the official clients (docs/contract.md, Chat answers).
 """
 
+from itertools import zip_longest
 from typing import Any, Final
 
 import msgspec
@@ -60,9 +61,12 @@ def mend_chunk(chunk: Json, stamp: Stamp) -> Json:
         role = delta.get("role")
         if role is not None and str(role) not in _ROLES:
             del delta["role"]
-        if isinstance(delta.get("content"), list):
-            delta["content"] = _join_parts(delta["content"])
-        for call in delta.get("tool_calls") or ():
+        _mend_thoughts(delta)
+        calls = delta.get("tool_calls")
+        if isinstance(calls, dict) and "function" in calls:
+            # Text Generation Inference before 3.0 (its docs/openapi.json, read 2026-11-22).
+            delta["tool_calls"] = calls = [calls]
+        for call in calls or ():
             _mend_tool_delta(call, stamp.calls.setdefault(choice["index"], []))
         if choice.get("finish_reason"):
             choice["finish_reason"] = read_reason(str(choice["finish_reason"]))
@@ -117,7 +121,11 @@ def _mend_envelope(answer: Json, stamp: Stamp, kind: str) -> None:
 
 
 def _mend_usage(usage: Any) -> Json | None:
-    """All three counts or none: a count without its total fails strict clients."""
+    """All three counts or none: a count without its total fails strict clients.
+
+    A total above the sum has the thoughts in it, which xAI counts beside the completion, as do
+    Gemini's OpenAI endpoints (reports of their users, read 2026-11-22).
+    """
     if not isinstance(usage, dict):
         return None
     prompt, completion, total = (
@@ -126,12 +134,14 @@ def _mend_usage(usage: Any) -> Json | None:
     )
     if prompt is None and completion is None:
         return None
-    prompt, completion = prompt or 0, completion or 0
+    if prompt is None:
+        prompt = max((total or 0) - (completion or 0), 0)
+    completion = max((total or 0) - prompt, completion or 0)
     mended = {
         **usage,
         "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "total_tokens": prompt + completion if total is None else total,
+        "total_tokens": prompt + completion,
     }
     for name in ("prompt_tokens_details", "completion_tokens_details"):
         details = mended.get(name)
@@ -162,8 +172,7 @@ def _mend_index(choice: Json, position: int) -> None:
 
 def _mend_message(message: Json, stamp: Stamp) -> None:
     message["role"] = "assistant"
-    if isinstance(message.get("content"), list):
-        message["content"] = _join_parts(message["content"])
+    _mend_thoughts(message)
     for at, call in enumerate(message.get("tool_calls") or ()):
         if not isinstance(call.get("id"), str):
             call["id"] = f"call_{stamp.id}_{at}"
@@ -210,6 +219,9 @@ def _mend_logprobs(choice: Json) -> None:
     if not isinstance(logprobs, dict):
         del choice["logprobs"]
         return
+    tokens = logprobs.pop("tokens", None)
+    if isinstance(tokens, list) and not logprobs.get("content"):
+        logprobs["content"] = _chat_logprobs(tokens, logprobs)
     for name in ("content", "refusal"):
         for item in logprobs.get(name) or ():
             item["top_logprobs"] = item.get("top_logprobs") or []
@@ -218,9 +230,34 @@ def _mend_logprobs(choice: Json) -> None:
                     token["logprob"] = _UNLIKELY
 
 
-def _join_parts(parts: list[Any]) -> str:
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "".join(text for text in texts if isinstance(text, str))
+def _mend_thoughts(message: Json) -> None:
+    """Thoughts go by one name, and the content is a text.
+
+    vLLM, Groq, OpenRouter and Ollama call them ``reasoning``; Mistral puts them among the parts
+    of the content, as ``ThinkChunk`` (their API references, read 2026-11-22).
+    """
+    renamed = message.pop("reasoning", None)
+    thought = _read_text(message.get("reasoning_content") or renamed)
+    content = message.get("content")
+    if isinstance(content, list):
+        thoughts = [part.get("thinking") for part in content if isinstance(part, dict)]
+        thought += "".join(_read_text(each) for each in thoughts)
+        message["content"] = _read_text(content)
+    if thought:
+        message["reasoning_content"] = thought
+    elif not isinstance(message.get("reasoning_content"), str):
+        message.pop("reasoning_content", None)
+
+
+def _read_text(value: Any) -> str:
+    """A text, or what the parts of a list say; "" for anything else."""
+    if isinstance(value, list):
+        return "".join(
+            part["text"]
+            for part in value
+            if isinstance(part, dict) and isinstance(part.get("text"), str)
+        )
+    return value if isinstance(value, str) else ""
 
 
 def _legacy_logprobs(content: list[Json]) -> Json:
@@ -238,3 +275,20 @@ def _legacy_logprobs(content: list[Json]) -> Json:
         ],
         "text_offset": offsets[: len(tokens)],
     }
+
+
+def _chat_logprobs(tokens: list[Any], legacy: Json) -> list[Json]:
+    """The legacy parallel lists as chat's list of tokens.
+
+    Together and Fireworks answer chat so (``LogProbs`` of their SDKs, read 2026-11-22).
+    """
+    scores, tops = (legacy.get(name) for name in ("token_logprobs", "top_logprobs"))
+    scores, tops = (each if isinstance(each, list) else [] for each in (scores, tops))
+    return [
+        {
+            "token": token,
+            "logprob": score,
+            "top_logprobs": [{"token": name, "logprob": top[name]} for name in top or {}],
+        }
+        for token, score, top in zip_longest(tokens, scores[: len(tokens)], tops[: len(tokens)])
+    ]

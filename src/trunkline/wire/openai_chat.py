@@ -5,6 +5,8 @@ ranges: docs/contract.md, Chat requests; OpenAI's API reference, "Create chat co
 (read 2026-11-21).
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -16,6 +18,7 @@ from trunkline.events import Event, Finish, TextDelta
 from trunkline.wire.body import JsonObject, read_body, read_fields
 from trunkline.wire.mend import Stamp, mend_answer, mend_chunk
 from trunkline.wire.openai_reply import CHAT_ANSWER, CHAT_CHUNK, ChatAnswer, ChatChunk
+from trunkline.wire.parameter import NAMES, Cell
 from trunkline.wire.reply import (
     MISFIT,
     Answer,
@@ -37,6 +40,20 @@ ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 Stop = str | Annotated[list[str], Meta(max_length=1000)]
 LogitBias = Annotated[dict[str, Annotated[int, Meta(ge=-100, le=100)]], Meta(max_length=10_000)]
 _Objects = Annotated[list[JsonObject], Meta(max_length=1000)]
+
+
+PARAMETERS: Final[Mapping[str, Cell]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            NAMES, Cell("carried", note="as the client wrote it, save the row's drops")
+        ),
+        "prompt": Cell("renamed", to="messages", by_code=True, note="one user message"),
+        "images": Cell("renamed", to="messages", by_code=True, note="parts of that message"),
+        "n": Cell("carried", note="sent several times where the row says n_fan_out"),
+        "stream_options": Cell("carried", by_code=True, note="a stream always asks for usage"),
+    }
+)
+"""What becomes of parameters at a target of this format; a row's drops and rewrites come on top."""
 
 
 class StreamOptions(msgspec.Struct, gc=False):
@@ -86,6 +103,8 @@ _WITH_USAGE = msgspec.Raw(b'{"include_usage":true}')
 _TRUE = msgspec.Raw(b"true")
 _MODEL = b'"model"'
 _USAGE = {"include_usage": _TRUE}
+_THOUGHT = b'"reasoning_content":'
+_OTHER_THOUGHT = b'"reasoning":'
 
 
 def read_request(body: bytes) -> ChatRequest:
@@ -129,11 +148,23 @@ def write_request(request: ChatRequest, model: str) -> bytes:
         replaced = _replace_model(request.body, request.model, model)
         if replaced is not None:
             return replaced
-    fields: dict[str, Any] = {**read_fields(request.body), "model": model}
-    if request.stream and not request.include_usage:
+    return write_fields(read_fields(request.body), request, model)
+
+
+def write_fields(
+    fields: dict[str, msgspec.Raw], request: ChatRequest, model: str, *, asks_usage: bool = True
+) -> bytes:
+    """The same for a body that was already taken apart.
+
+    ``asks_usage`` is false for upstreams that refuse ``stream_options``.
+    """
+    written: dict[str, Any] = {**fields, "model": model}
+    if not asks_usage:
+        written.pop("stream_options", None)
+    elif request.stream and not request.include_usage:
         options = fields.get("stream_options")
-        fields["stream_options"] = _OPTIONS.decode(options) | _USAGE if options else _WITH_USAGE
-    return _ENCODER.encode(fields)
+        written["stream_options"] = _OPTIONS.decode(options) | _USAGE if options else _WITH_USAGE
+    return _ENCODER.encode(written)
 
 
 def _replace_model(body: bytes, name: str, model: str) -> bytes | None:
@@ -171,7 +202,9 @@ def write_text_request(request: TextRequest, model: str) -> bytes:
 
 def text_parameters(request: TextRequest) -> dict[str, Any]:
     """The parameters of a completion that chat and text requests spell alike."""
-    fields: dict[str, Any] = {"temperature": request.temperature}
+    fields: dict[str, Any] = {}
+    if request.temperature is not None:
+        fields["temperature"] = request.temperature
     if request.max_tokens is not None:
         fields["max_tokens"] = request.max_tokens
     if request.stop:
@@ -197,18 +230,40 @@ def read_answer(body: bytes, stamp: Stamp) -> tuple[ChatAnswer, bytes]:
 
 def read_chunk(body: bytes, stamp: Stamp) -> tuple[ChatChunk, bytes]:
     """A chunk of a stream, as ``read_answer`` reads a whole answer."""
+    if _OTHER_THOUGHT in body:
+        renamed = _rename_thought(body)
+        if renamed is not None:
+            return renamed
     return decode_reply(CHAT_CHUNK, body, stamp, mend_chunk)
 
 
+def _rename_thought(body: bytes) -> tuple[ChatChunk, bytes] | None:
+    """The short way of what ``mend_chunk`` does to most chunks of a thinking vLLM.
+
+    In a string of JSON the quotes would be escaped, so the text is a key; that it is the
+    delta's shows where the other name has a value afterwards.
+    """
+    if body.count(_OTHER_THOUGHT) != 1 or _THOUGHT in body:
+        return None
+    renamed = body.replace(_OTHER_THOUGHT, _THOUGHT)
+    try:
+        chunk = CHAT_CHUNK.decode(renamed)
+    except MISFIT:
+        return None
+    if not any(choice.delta.reasoning_content for choice in chunk.choices):
+        return None
+    return chunk, renamed
+
+
 def read_whole(body: bytes, stamp: Stamp) -> Answered:
-    """A whole answer as what a completion client needs of it."""
+    """A whole answer as what a completion client needs of it; a refusal is a text there."""
     answer, payload = read_answer(body, stamp)
     if not answer.choices:
         raise GatewayError("upstream_error", "The upstream's answer has no choices.")
     choice = answer.choices[0]
     return Answered(
         answer.id,
-        choice.message.content or "",
+        choice.message.content or choice.message.refusal or "",
         choice.finish_reason,
         choice.finish_reason if payload is body else native_reason(body),
         answer.usage,
@@ -233,8 +288,9 @@ def read_events(body: bytes, stamp: Stamp) -> list[Event]:
     events: list[Event] = []
     if chunk.choices:
         choice = chunk.choices[0]
-        if choice.delta.content:
-            events.append(TextDelta(choice.delta.content))
+        text = choice.delta.content or choice.delta.refusal
+        if text:
+            events.append(TextDelta(text))
         if choice.finish_reason:
             native = choice.finish_reason if payload is body else native_reason(body)
             events.append(Finish(choice.finish_reason, native))
@@ -244,19 +300,28 @@ def read_events(body: bytes, stamp: Stamp) -> list[Event]:
 
 
 class ChatPair:
-    """A chat request towards a target that speaks chat: tapped, not translated."""
+    """A chat request towards a target that speaks chat: tapped, not translated.
 
-    path = PATH
+    Args:
+        request: what the client asked for.
+        body: the same as the target wants it.
+        stamp: for what the answer lacks.
+        path: where the target takes chat requests.
+        done: the client's dialect ends streams with ``[DONE]``.
+    """
 
-    def __init__(self, request: ChatRequest, model: str, stamp: Stamp, *, done: bool) -> None:
+    def __init__(
+        self, request: ChatRequest, body: bytes, stamp: Stamp, path: str = PATH, *, done: bool
+    ) -> None:
+        self.path = path
         self._request = request
-        self._model = model
+        self._body = body
         self._stamp = stamp
         self._done = done
 
     def write_request(self) -> bytes:
         """See ``Pair``."""
-        return write_request(self._request, self._model)
+        return self._body
 
     def read_answer(self, body: bytes) -> Answer:
         """See ``Pair``."""

@@ -5,7 +5,7 @@ that does not goes through ``mend``. Sources: docs/contract.md (Chat answers, Ch
 OpenAI's API reference for chat completions and completions (read 2026-11-21).
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -35,6 +35,8 @@ class Logprobs(msgspec.Struct, gc=False):
 
     content: list[TokenLogprob] | None = None
     refusal: list[TokenLogprob] | None = None
+    tokens: None = None
+    """The legacy shape has a list here: then the decode fails, as it should."""
 
 
 class Function(msgspec.Struct, gc=False):
@@ -100,6 +102,9 @@ class Message(msgspec.Struct, gc=False):
     function_call: Function | None = None
     annotations: list[Annotation] | None = None
     audio: Audio | None = None
+    reasoning_content: str | None = None
+    reasoning: None = None
+    """Another name of the same at some vendors: then the decode fails, as it should."""
 
 
 class Choice(msgspec.Struct, gc=False):
@@ -147,9 +152,9 @@ class Delta(msgspec.Struct, gc=False):
     role: Literal["developer", "system", "user", "assistant", "tool"] | None = None
     content: str | None = None
     refusal: str | None = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    """The newer name of the same in vLLM; neither is part of the strict shape."""
+    reasoning_content: str | None = None
+    reasoning: None = None
+    """As in ``Message``."""
     tool_calls: list[ToolDelta] | None = None
     function_call: PartialFunction | None = None
     audio: JsonObject | None = None
@@ -160,7 +165,6 @@ class Delta(msgspec.Struct, gc=False):
             self.content
             or self.tool_calls
             or self.reasoning_content
-            or self.reasoning
             or self.refusal
             or self.function_call
             or self.audio
@@ -176,6 +180,12 @@ class ChunkChoice(msgspec.Struct, gc=False):
     logprobs: Logprobs | None = None
 
 
+class GroqNote(msgspec.Struct, gc=False):
+    """What Groq adds to a chunk; with an error in it the decode fails, as it should."""
+
+    error: None = None
+
+
 class ChatChunk(msgspec.Struct, gc=False):
     """A piece of a streamed chat completion."""
 
@@ -187,6 +197,7 @@ class ChatChunk(msgspec.Struct, gc=False):
     usage: Usage | None = None
     service_tier: ServiceTier | None = None
     system_fingerprint: str | None = None
+    x_groq: GroqNote | None = None
     error: None = None
 
 

@@ -23,7 +23,6 @@ from trunkline.wire.openai_chat import (
     StreamOptions,
     check_limit,
     text_parameters,
-    write_request,
 )
 from trunkline.wire.openai_reply import TEXT_ANSWER, TEXT_CHUNK, TextAnswer, TextChunk
 from trunkline.wire.reply import (
@@ -144,18 +143,17 @@ def read_events(body: bytes, stamp: Stamp) -> list[Event]:
 
 
 class TextPair:
-    """A legacy text request towards a target that speaks it: tapped, not translated."""
+    """A legacy text request towards a target that speaks it: tapped, as ``ChatPair`` is."""
 
-    path = PATH
-
-    def __init__(self, request: ChatRequest, model: str, stamp: Stamp) -> None:
+    def __init__(self, request: ChatRequest, body: bytes, stamp: Stamp, path: str = PATH) -> None:
+        self.path = path
         self._request = request
-        self._model = model
+        self._body = body
         self._stamp = stamp
 
     def write_request(self) -> bytes:
         """See ``Pair``."""
-        return write_request(self._request, self._model)
+        return self._body
 
     def read_answer(self, body: bytes) -> Answer:
         """See ``Pair``."""

@@ -18,6 +18,7 @@ _WORDS: Final[dict[str, FinishReason]] = {
     "max_output_tokens": "length",
     "model_length": "length",
     "model_context_window_exceeded": "length",
+    "pause_turn": "length",  # Anthropic's own tools paused: more would come if asked for
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
     "function_call": "function_call",
@@ -26,6 +27,20 @@ _WORDS: Final[dict[str, FinishReason]] = {
     "refusal": "content_filter",
     "sensitive": "content_filter",
     "guardrail_intervened": "content_filter",
+    "continuation": "length",  # Gemini API reference: this and the next 10 (read 2026-11-22)
+    "recitation": "content_filter",
+    "language": "content_filter",
+    "blocklist": "content_filter",
+    "prohibited_content": "content_filter",
+    "spii": "content_filter",
+    "image_safety": "content_filter",
+    "image_prohibited_content": "content_filter",
+    "image_recitation": "content_filter",
+    "model_armor": "content_filter",
+    "escalation": "content_filter",
+    "content_filtered": "content_filter",  # Bedrock Converse reference (read 2026-11-22)
+    "tool_call": "tool_calls",  # Cohere API reference: this and the next (read 2026-11-22)
+    "error_toxic": "content_filter",
 }
 _BROKEN: Final = frozenset(
     {
@@ -37,6 +52,17 @@ _BROKEN: Final = frozenset(
         "timeout",
         "insufficient_system_resource",  # DeepSeek's API reference (read 2026-11-21)
         "network_error",  # Zhipu's API reference (read 2026-11-21)
+        "other",  # Gemini API reference: this and the next 8 (read 2026-11-22)
+        "malformed_function_call",
+        "malformed_response",
+        "unexpected_tool_call",
+        "too_many_tool_calls",
+        "missing_thought_signature",
+        "no_image",
+        "image_other",
+        "pup_limited_disabled",
+        "malformed_model_output",  # Bedrock Converse reference: both (read 2026-11-22)
+        "malformed_tool_use",
     }
 )
 

@@ -11,6 +11,7 @@ import msgspec
 from trunkline.errors import GatewayError
 from trunkline.events import FinishReason, Usage
 from trunkline.wire.mend import Stamp
+from trunkline.wire.openai_failure import find_inside
 from trunkline.wire.sse import Frame, SseReader, are_frames
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -187,15 +188,27 @@ def decode_reply(
 
 
 def _fit(decoder: msgspec.json.Decoder[_T], value: dict[str, Any]) -> tuple[_T, bytes]:
+    encoded = encode_object(value)
     try:
-        encoded = _ENCODER.encode(value)
-    except UnicodeEncodeError:
-        # Half of a surrogate pair, its other half perhaps in the next chunk: the client gets
-        # the escape as it came, our own structs hold U+FFFD.
-        encoded = json.dumps(value, separators=(",", ":")).encode()
+        return decoder.decode(encoded), encoded
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        # The client gets half of a surrogate pair as it came, our own structs hold U+FFFD.
         text = _LONE_SURROGATE.sub("\ufffd", json.dumps(value, ensure_ascii=False))
         return decoder.decode(text), encoded
-    return decoder.decode(encoded), encoded
+
+
+def encode_object(value: dict[str, Any]) -> bytes:
+    """A JSON object from an upstream as bytes again.
+
+    Half of a surrogate pair, its other half perhaps in the next chunk, stays the escape that it
+    came as.
+    """
+    try:
+        return _ENCODER.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
@@ -209,8 +222,9 @@ def decode_object(body: bytes) -> dict[str, Any]:
         value = _decode_loosely(body)
     if not isinstance(value, dict):
         raise GatewayError("upstream_error", _NOT_JSON)
-    if value.get("error"):
-        raise GatewayError("upstream_error", "The upstream failed after it had accepted the call.")
+    failure = find_inside(value)
+    if failure is not None:
+        raise failure
     return value
 
 

@@ -4,6 +4,7 @@ Fields, defaults, ranges and the superset chunk: docs/contract.md, Completions (
 official clients, 2026-11-21).
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Meta
 
 from trunkline.chat import ImageRef, TextRequest
 from trunkline.errors import FieldFault, GatewayError
-from trunkline.events import Event, Finish, TextDelta, Usage
+from trunkline.events import Began, Event, Finish, RefusalDelta, TextDelta, Usage
 from trunkline.wire.body import read_body
 from trunkline.wire.mend import Stamp
 from trunkline.wire.openai_chat import Count, ModelName
@@ -110,6 +111,7 @@ def read_request(body: bytes) -> TextRequest:
         frequency_penalty=given.frequency_penalty,
         presence_penalty=given.presence_penalty,
         reasoning_effort=given.reasoning_effort,
+        tempered=given.temperature is not None,
     )
 
 
@@ -127,12 +129,7 @@ def _choose_spelling(name: str, camel: _N | None, snake: _N | None) -> _N | None
 
 
 class UpstreamText(Protocol):
-    """The face of an upstream format that a completion needs: request out, reply in."""
-
-    PATH: str
-
-    def write_text_request(self, request: TextRequest, model: str) -> bytes:
-        """The upstream's request body."""
+    """The face of an OpenAI format that a completion needs for the reply."""
 
     def read_whole(self, body: bytes, stamp: Stamp) -> Answered:
         """A whole answer."""
@@ -148,8 +145,8 @@ class CompletionPair:
     """A native completion towards a target of any format: translated through events.
 
     Args:
-        request: what the client asked for.
-        model: the target's name for the model.
+        body: the upstream's request.
+        path: where the upstream takes it.
         upstream: the target's format.
         stamp: for what the answer lacks.
         metadata: what to tell in ``response_metadata`` besides id and native reason.
@@ -157,34 +154,26 @@ class CompletionPair:
 
     def __init__(
         self,
-        request: TextRequest,
-        model: str,
+        body: bytes,
+        path: str,
         upstream: UpstreamText,
         stamp: Stamp,
         metadata: dict[str, Any],
     ) -> None:
-        self.path = upstream.PATH
-        self._request = request
-        self._model = model
+        self.path = path
+        self._body = body
         self._upstream = upstream
         self._stamp = stamp
         self._metadata = metadata
 
     def write_request(self) -> bytes:
         """See ``Pair``."""
-        return self._upstream.write_text_request(self._request, self._model)
+        return self._body
 
     def read_answer(self, body: bytes) -> Answer:
         """See ``Pair``."""
         answered = self._upstream.read_whole(body, self._stamp)
-        metadata = {
-            "id": answered.id,
-            **self._metadata,
-            "native_finish_reason": answered.native_reason,
-        }
-        completion = Completion(answered.text, answered.finish_reason, metadata)
-        payload = CompletionAnswer(completion, _write_usage(answered.usage))
-        return Answer(_ENCODER.encode(payload), answered.usage, answered.finish_reason)
+        return _write_answer(answered, self._metadata)
 
     def open_fold(self) -> None:
         """See ``Pair``."""
@@ -232,18 +221,74 @@ class CompletionStream(FrameReply):
     def _end(self) -> bytes:
         if self._finish is None:
             raise incomplete()
-        usage = _write_usage(self.usage)
-        reason = self._finish.reason
-        metadata = {**self._metadata, "native_finish_reason": self._finish.native}
-        last = CompletionChunk(
-            Completion("", reason, metadata),
-            usage,
-            [("", ())],
-            reason,
-            usage.prompt if usage else None,
-            usage.completion if usage else None,
-        )
-        return write_frame(_ENCODER.encode(last))
+        return _write_last(self._finish, self.usage, self._metadata)
+
+
+class CompletionWriter:
+    """Writes a native completion from events: a ``ClientWriter`` for translated upstreams.
+
+    Thoughts are not part of this format; they are left out, and counted in the usage.
+    """
+
+    def __init__(self, stamp: Stamp, metadata: dict[str, Any]) -> None:
+        self._id = stamp.id
+        self._metadata = metadata
+        self._finish: Finish | None = None
+        self.usage: Usage | None = None
+
+    def write(self, event: Event) -> bytes:
+        """See ``ClientWriter``."""
+        match event:
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                return _write_chunk(text)
+            case Finish():
+                self._finish = event
+            case Usage():
+                self.usage = event
+            case Began(id=name):
+                self._id = name or self._id
+        return b""
+
+    def end(self) -> bytes:
+        """See ``ClientWriter``."""
+        if self._finish is None:
+            raise incomplete()
+        return _write_last(self._finish, self.usage, self._metadata)
+
+    def write_answer(self, events: Iterable[Event]) -> Answer:
+        """See ``ClientWriter``."""
+        text = []
+        for event in events:
+            if isinstance(event, (TextDelta, RefusalDelta)):
+                text.append(event.text)
+            else:
+                self.write(event)
+        if self._finish is None:
+            raise incomplete()
+        reason, native = self._finish.reason, self._finish.native
+        answered = Answered(self._id, "".join(text), reason, native, self.usage)
+        return _write_answer(answered, self._metadata)
+
+
+def _write_answer(answered: Answered, metadata: dict[str, Any]) -> Answer:
+    told = {"id": answered.id, **metadata, "native_finish_reason": answered.native_reason}
+    completion = Completion(answered.text, answered.finish_reason, told)
+    payload = CompletionAnswer(completion, _write_usage(answered.usage))
+    return Answer(_ENCODER.encode(payload), answered.usage, answered.finish_reason)
+
+
+def _write_last(finish: Finish, counted: Usage | None, metadata: dict[str, Any]) -> bytes:
+    """The chunk that ends a stream."""
+    usage = _write_usage(counted)
+    last = CompletionChunk(
+        Completion("", finish.reason, {**metadata, "native_finish_reason": finish.native}),
+        usage,
+        [("", ())],
+        finish.reason,
+        usage.prompt if usage else None,
+        usage.completion if usage else None,
+    )
+    return write_frame(_ENCODER.encode(last))
 
 
 def _write_chunk(text: str) -> bytes:

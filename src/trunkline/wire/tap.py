@@ -102,12 +102,19 @@ class Tap(FrameReply):
         chunk, payload = self._read_chunk(data, self._stamp)
         if chunk.usage is not None:
             self.usage = chunk.usage
-        if not chunk.choices:
+        if not chunk.choices or self._only_counts(chunk):
             # Readers index choices[0]: the bare usage chunk goes only to who asked for it.
             wanted = self._include_usage and chunk.usage is not None
-            return write_frame(payload) if wanted else b""
+            return write_frame(_empty_choices(payload)) if wanted else b""
         self._note(chunk.choices)
         return write_frame(payload)
+
+    def _only_counts(self, chunk: Chunk) -> bool:
+        """A usage chunk that repeats finished choices without adding to them, as LiteLLM's does."""
+        return chunk.usage is not None and all(
+            choice.index in self._finished and not self._says_something(choice)
+            for choice in chunk.choices
+        )
 
     def _note(self, choices: list[Any]) -> None:
         """Keep in mind which choices have begun, which have ended, and whether one speaks."""
@@ -126,3 +133,8 @@ class Tap(FrameReply):
         if not self._finished or self._open:
             raise incomplete()
         return self._tail
+
+
+def _empty_choices(payload: bytes) -> bytes:
+    fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode({**fields, "choices": msgspec.Raw(b"[]")})

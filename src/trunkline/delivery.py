@@ -1,0 +1,229 @@
+"""Brings an upstream's reply to the client: whole, streamed, or several joined into one."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from trunkline.call import Call
+from trunkline.chat import ChatRequest
+from trunkline.errors import GatewayError
+from trunkline.events import Usage
+from trunkline.exchange import Exchange, write_head
+from trunkline.heartbeat import Heartbeat
+from trunkline.providers.upstream import Response
+from trunkline.routing.ask import Request
+from trunkline.routing.fit import ClientFormat
+from trunkline.routing.table import Route
+from trunkline.wire.failure import write_failure, write_failure_headers
+from trunkline.wire.fan import FanStream, join_answers
+from trunkline.wire.mend import Stamp
+from trunkline.wire.reply import Answer, Pair, StreamReply
+from trunkline.wire.sse import write_error_frame
+
+_T = TypeVar("_T")
+
+ANSWER_LIMIT_BYTES: Final = 256 * 1024 * 1024
+_JSON: Final = b"content-type: application/json\r\n"
+# nginx in front would hold the frames back without the last of them.
+_STREAM: Final = (
+    b"content-type: text/event-stream; charset=utf-8\r\n"
+    b"cache-control: no-cache\r\n"
+    b"x-accel-buffering: no\r\n"
+)
+
+
+class Job(msgspec.Struct, frozen=True):
+    """One admitted call: what the attempts need of it."""
+
+    exchange: Exchange
+    form: ClientFormat
+    request: Request
+    route: Route
+    call: Call
+
+    def stamp(self) -> Stamp:
+        """What the reply carries where its upstream tells no more."""
+        return Stamp(f"chatcmpl-{self.call.id[4:]}", self.request.model, int(time.time()))
+
+    def start(self) -> None:
+        """Decide the status of a streamed answer."""
+        self.exchange.start(200, _STREAM + _tell(self.call))
+
+
+async def deliver_whole(job: Job, pair: Pair, response: Response) -> None:
+    """Pass a whole answer on."""
+    sent_ns = time.perf_counter_ns()
+    try:
+        body = await _read_body(pair, response)
+    finally:
+        job.call.upstream_ns += time.perf_counter_ns() - sent_ns
+    answer_whole(job, pair.read_answer(body))
+
+
+async def _read_body(pair: Pair, response: Response) -> bytes:
+    fold = pair.open_fold()
+    if fold is None:
+        return response.take_whole() or await response.read_all(ANSWER_LIMIT_BYTES)
+    while data := await response.read():
+        fold.feed(data)
+    return fold.finish()
+
+
+def answer_whole(job: Job, answer: Answer) -> None:
+    """Give the client a whole answer, with the time that the gateway itself took."""
+    spent_ns = time.perf_counter_ns() - job.call.started_ns - job.call.upstream_ns
+    overhead = b"x-trunkline-overhead-us: %d\r\n" % (spent_ns // 1000)
+    job.exchange.answer(200, b"%b%b%b" % (_JSON, _tell(job.call), overhead), answer.body)
+
+
+async def deliver_stream(
+    job: Job, reply: StreamReply, response: Response, heartbeat: Heartbeat
+) -> None:
+    """Pass a stream on, its status held back until the first content."""
+    exchange = job.exchange
+    feed, write, note_write = reply.feed, exchange.write, heartbeat.note_write
+    held: list[bytes] = []
+    is_held = True
+
+    def pass_on(data: bytes) -> bool:
+        nonlocal is_held
+        out = feed(data)
+        if is_held:
+            held.append(out)
+            if not reply.content_seen:
+                return False
+            is_held = False
+            out = b"".join(held)
+            held.clear()
+            if not exchange.started:
+                job.start()
+        if not out:
+            return False
+        note_write()
+        return write(out)
+
+    while await response.pump(pass_on):
+        await exchange.drain()
+    last = b"".join((*held, reply.finish()))
+    if not exchange.started:
+        job.start()
+    exchange.end(last)
+
+
+class Fan:
+    """Several requests of one call at once, their replies joined as alternatives of one.
+
+    Must be run in a task of its own; the first failure ends them all.
+
+    Args:
+        job: the call.
+        pairs: one for each request.
+        send: sends one; raises for a status other than 2xx.
+    """
+
+    def __init__(
+        self, job: Job, pairs: tuple[Pair, ...], send: Callable[[Pair], Awaitable[Response]]
+    ) -> None:
+        self._job = job
+        self._pairs = pairs
+        self._send = send
+        self._held: list[bytes] | None = []
+
+    async def deliver_whole(self) -> None:
+        """Deliver one whole answer."""
+        call = self._job.call
+        before_ns, asked_ns = call.upstream_ns, time.perf_counter_ns()
+        try:
+            answers = await run_all([self._ask(pair) for pair in self._pairs])
+        finally:
+            # The waits were at the same time: their sum would be longer than the call.
+            call.upstream_ns = before_ns + time.perf_counter_ns() - asked_ns
+        answer_whole(self._job, join_answers(answers))
+
+    async def stream(self, heartbeat: Heartbeat) -> None:
+        """Deliver one stream, its status held back until the first content of any."""
+        request = self._job.request
+        usage = isinstance(request, ChatRequest) and request.include_usage
+        done = self._job.form.done
+        join = FanStream(self._job.stamp(), len(self._pairs), done=done, include_usage=usage)
+        flows = [self._pump(copy, join, heartbeat) for copy in range(len(self._pairs))]
+        usages = await run_all(flows)
+        if not self._job.exchange.started:
+            self._job.start()
+        self._job.exchange.end(b"".join(self._held or ()) + join.end(usages))
+
+    async def _ask(self, pair: Pair) -> Answer:
+        response = await self._send(pair)
+        try:
+            return pair.read_answer(await _read_body(pair, response))
+        finally:
+            response.close()
+
+    async def _pump(self, copy: int, join: FanStream, heartbeat: Heartbeat) -> Usage | None:
+        exchange = self._job.exchange
+        response = await self._send(self._pairs[copy])
+        reply = self._pairs[copy].open_stream()
+
+        def pass_on(data: bytes) -> bool:
+            return self._write(join.add(copy, reply.feed(data)), reply, heartbeat)
+
+        try:
+            while await response.pump(pass_on):
+                await exchange.drain()
+            self._write(join.add(copy, reply.finish()), reply, heartbeat)
+        finally:
+            response.close()
+        return reply.usage
+
+    def _write(self, out: bytes, reply: StreamReply, heartbeat: Heartbeat) -> bool:
+        if self._held is not None:
+            self._held.append(out)
+            if not reply.content_seen:
+                return False
+            out, self._held = b"".join(self._held), None
+            if not self._job.exchange.started:
+                self._job.start()
+        if not out:
+            return False
+        heartbeat.note_write()
+        return self._job.exchange.write(out)
+
+
+async def run_all(flows: list[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Their results in order; the first failure ends the others and is raised alone."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(flow) for flow in flows]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _tell(call: Call) -> bytes:
+    """The header lines that say where an answer comes from."""
+    changes = f"x-trunkline-changes: {_header(','.join(call.changes))}\r\n" if call.changes else ""
+    return (
+        f"x-request-id: {call.id}\r\nx-trunkline-target: {_header(call.target)}\r\n"
+        f"x-trunkline-attempts: {call.attempts}\r\n{changes}"
+    ).encode()
+
+
+def _header(text: str) -> str:
+    """A client's or operator's text, safe as a header's value."""
+    if text.isascii() and text.isprintable():
+        return text
+    return quote(text, safe="/:@,=")
+
+
+def fail(exchange: Exchange, error: GatewayError, request_id: str) -> None:
+    """Tell the client of a failure: as an answer, or in the stream, which is then cut."""
+    if exchange.started:
+        exchange.write(write_error_frame(error, request_id))
+        exchange.cut()
+    else:
+        head = write_head(write_failure_headers(error, request_id))
+        exchange.answer(error.status, head, write_failure(error, request_id))
