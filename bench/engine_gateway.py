@@ -36,7 +36,7 @@ def main() -> None:
         models={alias: ModelSettings(targets=(TargetSettings(provider="local", model=NAME),))},
     )
     link = EngineLink(NAME, address, os.environ["BENCH_ENGINE_KEY"], alias, tools=False)
-    blueprint = Blueprint(settings, read_catalog(), (link,), folder / FILE_NAME, pepper)
+    blueprint = Blueprint(settings, read_catalog(), (link,), folder, folder / FILE_NAME, pepper)
     config = uvicorn.Config(
         partial(build_gateway, blueprint),
         factory=True,

@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 
+from trunkline.api.admin import ADMIN
+from trunkline.api.admin_reference import list_parameters, write_example
+from trunkline.api.description import ADMIN_FIELDS
 from trunkline.api.route import INFERENCE
 from trunkline.catalog import read_catalog
 from trunkline.cli import COMMANDS
@@ -25,6 +28,7 @@ _FORMATS = {
 _OTHERS = {
     "GET /v1/models": "the names that would be answered, in OpenAI's shape",
     "GET /livez": "the process is up; no key",
+    "GET /metrics": "metrics for Prometheus; an admin's key, or `server.metrics_open`",
     "GET /readyz": "it can serve: 200, or 503 with the reasons; no key",
     "GET /openapi.json": "the OpenAPI 3.1 document; no key",
     "GET /docs": "a page that shows it, without any outside asset; no key",
@@ -39,6 +43,30 @@ def write_route_table() -> str:
     lines += [f"| `{route}` | {what} |" for route, what in _OTHERS.items()]
     lines += ["", "Each also answers under `/public` and under `server.root_path`.", ""]
     return "\n".join(lines)
+
+
+def write_admin_reference() -> str:
+    """Every operation of the admin API: what it takes, and how to ask for it."""
+    parts: list[str] = []
+    for path, operations in ADMIN.items():
+        for operation in operations:
+            heading = f"### {operation.summary}: `{operation.method} {path}`"
+            parts += [heading, "", *([operation.about, ""] if operation.about else [])]
+            rows = [
+                f"| `{name}` | {place} | {schema['description']} |"
+                for place, name, schema in list_parameters(path, operation)
+            ]
+            if operation.body is not None:
+                told = ADMIN_FIELDS[operation.body.__name__]
+                rows += [
+                    f"| `{field.name}` | body{', required' if field.required else ''} "
+                    f"| {told[field.name]} |"
+                    for field in msgspec.structs.fields(operation.body)
+                ]
+            if rows:
+                parts += ["| name | in | meaning |", "|---|---|---|", *rows, ""]
+            parts += ["```sh", write_example(path, operation), "```", ""]
+    return "\n".join(parts)
 
 
 def write_provider_table() -> str:

@@ -15,6 +15,8 @@ from trunkline.engines.library import DEFAULT_MODEL
 from trunkline.engines.model import pull_model
 from trunkline.engines.progress import ProgressBar
 
+pytest_plugins = ["limits.server"]
+
 
 @pytest.fixture(scope="session")
 def model_path() -> Path:

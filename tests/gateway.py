@@ -89,7 +89,7 @@ def run_gateway(
     if not store.accounts.find(ACCOUNT):
         store.accounts.create(ACCOUNT, "", time.time_ns() // 1000)
     store.close()
-    blueprint = Blueprint(settings, catalog, engines, tmp_path / "trunkline.db", pepper)
+    blueprint = Blueprint(settings, catalog, engines, tmp_path, tmp_path / "trunkline.db", pepper)
     config = uvicorn.Config(
         partial(build_gateway, blueprint, find_fetcher),
         factory=True,

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from trunkline.catalog import ProviderSettings, read_catalog
+from trunkline.ledger.price_book import PriceBook
 from trunkline.providers.origin import parse_base_url
 from trunkline.routing.table import OPERATIONS, Columns, Row, Wire
 from trunkline.settings import PLACES
@@ -43,6 +44,14 @@ def test_a_row_is_complete(name: str) -> None:
         assert operation in OPERATIONS
         assert path.startswith("/")
         assert set(re.findall(r"\{\w+\}", path)) <= {"{model}"}
+
+
+def test_a_row_names_a_price_list_that_ships() -> None:
+    named = {name: row.prices for name, row in CATALOG.providers.items() if row.prices}
+    assert {*named.values()} <= {*PriceBook().list_names()}
+    # The gateway's own servers, and vendors without a list, have no prices of their own.
+    assert len(named) == 16
+    assert not named.keys() & {"vllm", "ollama", "llama_cpp", "llm-engine", "huggingface"}
 
 
 def test_only_openai_takes_the_callers_own_key() -> None:

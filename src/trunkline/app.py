@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -9,17 +10,22 @@ from typing import Any
 
 import msgspec
 
+from trunkline.access.roster import Roster
 from trunkline.access.verifier import Verifier
+from trunkline.api.admin_route import AdminDesk
 from trunkline.api.asgi import Receive, Scope, Send, serve_exchange
 from trunkline.api.route import expand_inference, list_prefixes
-from trunkline.api.site import Site
+from trunkline.api.site import Health, Site
+from trunkline.bookkeeping import Bookkeeping
 from trunkline.call import Deadlines
 from trunkline.catalog import Catalog, ProviderSettings
 from trunkline.exchange import Exchange
+from trunkline.ledger.report import make_report
+from trunkline.observe.metrics import write_metrics
 from trunkline.providers.fetch import Fetcher
 from trunkline.providers.provider import Provider, ProviderSpec
 from trunkline.providers.upstream import TlsOptions, find_proxy, parse_base_url
-from trunkline.relay import Relay
+from trunkline.relay import Relay, Rules
 from trunkline.routing.table import Columns, Known, Route, Row, Table, Target, fit_columns
 from trunkline.settings import ModelSettings, Settings
 from trunkline.store.store import Store, open_store
@@ -47,6 +53,7 @@ class Blueprint(msgspec.Struct, frozen=True):
         settings: with secrets resolved.
         catalog: what the package knows.
         engines: that the parent runs.
+        data_dir: the folder of all state; the journals lie in it.
         store: the database's file or URL, as ``open_store`` takes it.
         pepper: of the key hashes.
         proxies: the environment's proxy variables.
@@ -55,6 +62,7 @@ class Blueprint(msgspec.Struct, frozen=True):
     settings: Settings
     catalog: Catalog
     engines: tuple[EngineLink, ...]
+    data_dir: Path
     store: Path | str
     pepper: bytes
     proxies: Mapping[str, str] = {}
@@ -67,6 +75,7 @@ class Gateway:
         relay: serves inference calls.
         site: serves the rest.
         prefixes: under which all routes answer.
+        openers: called on the running loop before the first request.
         closers: awaited at the end.
     """
 
@@ -75,9 +84,11 @@ class Gateway:
         relay: Relay,
         site: Site,
         prefixes: list[str],
+        openers: Sequence[Callable[[], None]],
         closers: Sequence[Callable[[], Awaitable[None]]],
     ) -> None:
         self._site = site
+        self._openers = openers
         self._prefixes = [prefix for prefix in prefixes if prefix]
         self._closers = closers
         self.inference: dict[bytes, Callable[[Exchange], Coroutine[Any, Any, None]]] = {
@@ -107,6 +118,8 @@ class Gateway:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                for open_part in self._openers:
+                    open_part()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 for close in self._closers:
@@ -124,19 +137,39 @@ def build_gateway(
     verifier = Verifier(store, blueprint.pepper)
     providers = build_providers(blueprint)
     table = build_table(settings, blueprint.catalog, blueprint.engines)
-    relay = Relay(
-        table,
-        providers,
-        verifier,
-        find_fetcher or cache(Fetcher),
-        settings.stream.build(),
-        settings.server.max_body_bytes,
-    )
+    books = Bookkeeping(settings, store, blueprint.data_dir)
+    timing, limit_bytes = settings.stream.build(), settings.server.max_body_bytes
+    rules = Rules(timing, limit_bytes, settings.ledger.drain_s)
+    relay = Relay(table, providers, verifier, books.desk, find_fetcher or cache(Fetcher), rules)
     names = table.list_names()
-    site = Site(relay.admit, lambda: names, partial(_probe, providers))
-    closers = [provider.close for provider in providers.values()]
+    site = Site(
+        relay.admit,
+        lambda: names,
+        partial(_probe, providers, books),
+        _build_admin(blueprint, relay, store),
+        measure=lambda: write_metrics(books.list_families(), str(os.getpid())),
+        metrics_open=settings.server.metrics_open,
+    )
+    closers = [relay.close, books.close]
+    closers += [provider.close for provider in providers.values()]
     closers += [verifier.close, partial(_close_store, store)]
-    return Gateway(relay, site, list_prefixes(settings.server.root_path), closers)
+    prefixes = list_prefixes(settings.server.root_path)
+    return Gateway(relay, site, prefixes, [books.start], closers)
+
+
+def _build_admin(blueprint: Blueprint, relay: Relay, store: Store) -> AdminDesk:
+    def make_roster(actor: str) -> Roster:
+        return Roster(store, blueprint.pepper, actor, _read_clock)
+
+    def report(query: Mapping[str, str]) -> tuple[bytes, str]:
+        return make_report(store, query, _read_clock())
+
+    return AdminDesk(relay.admit, store, make_roster, report, _read_clock)
+
+
+def _read_clock() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
 
 
 def build_providers(blueprint: Blueprint) -> dict[str, Provider]:
@@ -235,11 +268,13 @@ def _override(columns: Columns, model: ModelSettings) -> Columns:
     return msgspec.structs.replace(columns, **given)
 
 
-async def _probe(providers: Mapping[str, Provider]) -> dict[str, str]:
-    """Why the gateway cannot serve: engines that do not answer."""
+async def _probe(providers: Mapping[str, Provider], books: Bookkeeping) -> Health:
+    """How the gateway is: engines that do not answer, and what the accounts lack."""
     own = {name: provider for name, provider in providers.items() if provider.spec.own}
     answers = await asyncio.gather(*(provider.probe() for provider in own.values()))
-    return {name: "not running" for name, up in zip(own, answers, strict=True) if not up}
+    down = {name: "not running" for name, up in zip(own, answers, strict=True) if not up}
+    await books.check()
+    return Health(down | books.list_faults(), books.list_warnings())
 
 
 async def _close_store(store: Store) -> None:

@@ -54,7 +54,7 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
 
     Fields are described in docs/providers.md. ``tier`` says how far a row has been tried:
     against answers recorded from the vendor's reference, against a real server in our tests, or
-    live at the vendor.
+    live at the vendor. ``prices`` names its list among the shipped ones; "" is none.
     """
 
     title: str | None = None
@@ -70,6 +70,7 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
     images: Literal["url", "data", "none"] | None = None
     constrains: bool | None = None
     caller_key: bool | None = None
+    prices: str | None = None
     tier: Literal["recorded", "real server", "live"] | None = None
     region: str | None = None
     project: str | None = None

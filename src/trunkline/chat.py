@@ -22,13 +22,16 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     """A chat or legacy text request in OpenAI's shape.
 
     ``body`` is the client's JSON, checked, so that a target of the same wire gets what the
-    client wrote, known to us or not.
+    client wrote, known to us or not. ``max_tokens`` bounds the output of each of ``copies``
+    alternatives, None where the client set no bound.
     """
 
     model: str
     body: bytes
     stream: bool
     include_usage: bool
+    max_tokens: int | None = None
+    copies: int = 1
 
 
 class TextRequest(msgspec.Struct, frozen=True, gc=False):

@@ -37,13 +37,19 @@ _STREAM: Final = (
 
 
 class Job(msgspec.Struct, frozen=True):
-    """One admitted call: what the attempts need of it."""
+    """One admitted call: what the attempts need of it.
+
+    ``settle`` is called when the answer is whole, before its last bytes leave. ``words`` say what
+    was changed before any target was chosen.
+    """
 
     exchange: Exchange
     form: ClientFormat
     request: Request
     route: Route
     call: Call
+    settle: Callable[[], None]
+    words: tuple[str, ...] = ()
 
     def stamp(self) -> Stamp:
         """What the reply carries where its upstream tells no more."""
@@ -58,25 +64,36 @@ async def deliver_whole(job: Job, pair: Pair, response: Response) -> None:
     """Pass a whole answer on."""
     sent_ns = time.perf_counter_ns()
     try:
-        body = await _read_body(pair, response)
+        answer = await read_answer(job, pair, response)
     finally:
-        job.call.upstream_ns += time.perf_counter_ns() - sent_ns
-    answer_whole(job, pair.read_answer(body))
+        now_ns = time.perf_counter_ns()
+        job.call.upstream_ns += now_ns - sent_ns
+    job.call.first_ns = now_ns
+    answer_whole(job, answer)
 
 
-async def _read_body(pair: Pair, response: Response) -> bytes:
-    fold = pair.open_fold()
+async def read_answer(job: Job, pair: Pair, response: Response) -> Answer:
+    """Read a whole answer; what it tells of its usage is noted as it comes."""
+    readings, fold = job.call.readings, pair.open_fold()
     if fold is None:
-        return response.take_whole() or await response.read_all(ANSWER_LIMIT_BYTES)
+        body = response.take_whole() or await response.read_all(ANSWER_LIMIT_BYTES)
+        answer = pair.read_answer(body)
+        readings.append(answer)
+        return answer
+    place = len(readings)
+    readings.append(fold)
     while data := await response.read():
         fold.feed(data)
-    return fold.finish()
+    answer = pair.read_answer(fold.finish())
+    readings[place] = answer
+    return answer
 
 
 def answer_whole(job: Job, answer: Answer) -> None:
     """Give the client a whole answer, with the time that the gateway itself took."""
     spent_ns = time.perf_counter_ns() - job.call.started_ns - job.call.upstream_ns
     overhead = b"x-trunkline-overhead-us: %d\r\n" % (spent_ns // 1000)
+    job.settle()
     job.exchange.answer(200, b"%b%b%b" % (_JSON, _tell(job.call), overhead), answer.body)
 
 
@@ -85,6 +102,7 @@ async def deliver_stream(
 ) -> None:
     """Pass a stream on, its status held back until the first content."""
     exchange = job.exchange
+    job.call.readings.append(reply)
     feed, write, note_write = reply.feed, exchange.write, heartbeat.note_write
     held: list[bytes] = []
     is_held = True
@@ -97,6 +115,7 @@ async def deliver_stream(
             if not reply.content_seen:
                 return False
             is_held = False
+            job.call.first_ns = time.perf_counter_ns()
             out = b"".join(held)
             held.clear()
             if not exchange.started:
@@ -111,6 +130,7 @@ async def deliver_stream(
     last = b"".join((*held, reply.finish()))
     if not exchange.started:
         job.start()
+    job.settle()
     exchange.end(last)
 
 
@@ -154,12 +174,14 @@ class Fan:
         usages = await run_all(flows)
         if not self._job.exchange.started:
             self._job.start()
-        self._job.exchange.end(b"".join(self._held or ()) + join.end(usages))
+        last = b"".join(self._held or ()) + join.end(usages)
+        self._job.settle()
+        self._job.exchange.end(last)
 
     async def _ask(self, pair: Pair) -> Answer:
         response = await self._send(pair)
         try:
-            return pair.read_answer(await _read_body(pair, response))
+            return await read_answer(self._job, pair, response)
         finally:
             response.close()
 
@@ -167,6 +189,7 @@ class Fan:
         exchange = self._job.exchange
         response = await self._send(self._pairs[copy])
         reply = self._pairs[copy].open_stream()
+        self._job.call.readings.append(reply)
 
         def pass_on(data: bytes) -> bool:
             return self._write(join.add(copy, reply.feed(data)), reply, heartbeat)
@@ -184,6 +207,7 @@ class Fan:
             self._held.append(out)
             if not reply.content_seen:
                 return False
+            self._job.call.first_ns = time.perf_counter_ns()
             out, self._held = b"".join(self._held), None
             if not self._job.exchange.started:
                 self._job.start()
@@ -209,7 +233,7 @@ def _tell(call: Call) -> bytes:
     return (
         f"x-request-id: {call.id}\r\nx-trunkline-target: {_header(call.target)}\r\n"
         f"x-trunkline-attempts: {call.attempts}\r\n{changes}"
-    ).encode()
+    ).encode() + call.left
 
 
 def _header(text: str) -> str:
@@ -219,11 +243,11 @@ def _header(text: str) -> str:
     return quote(text, safe="/:@,=")
 
 
-def fail(exchange: Exchange, error: GatewayError, request_id: str) -> None:
+def fail(exchange: Exchange, error: GatewayError, call: Call) -> None:
     """Tell the client of a failure: as an answer, or in the stream, which is then cut."""
     if exchange.started:
-        exchange.write(write_error_frame(error, request_id))
+        exchange.write(write_error_frame(error, call.id))
         exchange.cut()
     else:
-        head = write_head(write_failure_headers(error, request_id))
-        exchange.answer(error.status, head, write_failure(error, request_id))
+        head = write_head(write_failure_headers(error, call.id)) + call.left
+        exchange.answer(error.status, head, write_failure(error, call.id))

@@ -8,10 +8,11 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 
 
 class PromptDetails(msgspec.Struct, gc=False):
-    """Parts of the input tokens."""
+    """Parts of the input tokens; those written to a cache stand here only where a vendor tells."""
 
     cached_tokens: int | None = None
     audio_tokens: int | None = None
+    cache_write_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class CompletionDetails(msgspec.Struct, gc=False):

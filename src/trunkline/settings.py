@@ -11,10 +11,13 @@ from msgspec import Meta
 
 from trunkline.call import Deadlines
 from trunkline.catalog import Catalog, Positive, ProviderSettings, Section
+from trunkline.ledger.price_book import PriceBook
+from trunkline.ledger.price_rule import PriceSettings, find_faults
+from trunkline.limits import address as limits_address
 from trunkline.providers.origin import parse_base_url
 from trunkline.relay import StreamTiming
 from trunkline.routing.table import PromptMode
-from trunkline.store.address import check_url, holds_password
+from trunkline.store import address
 from trunkline.toml import FileError, FileFault, read_toml, write_faults
 
 _log = logging.getLogger(__name__)
@@ -50,10 +53,18 @@ class ServerSettings(Section, frozen=True, kw_only=True):
 
 
 class StoreSettings(Section, frozen=True, kw_only=True):
-    """Where accounts and keys are kept."""
+    """Where accounts, keys and the ledger are kept, and where limits are counted."""
 
     url: str = "sqlite"
     limits_url: str = "memory"
+    limits_away: Literal["closed", "open"] = "closed"
+
+
+class LedgerSettings(Section, frozen=True, kw_only=True):
+    """How long single calls are kept, and how long one is read on whose client has left."""
+
+    keep_days: Positive = 400
+    drain_s: Annotated[float, Meta(gt=0, le=3600)] = 30
 
 
 class EngineSettings(Section, frozen=True, kw_only=True):
@@ -130,7 +141,9 @@ class Settings(Section, frozen=True, kw_only=True):
     engines: dict[str, EngineSettings] = msgspec.field(default_factory=dict)
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     deadlines: DeadlineSettings = DeadlineSettings()
+    ledger: LedgerSettings = LedgerSettings()
     stream: StreamSettings = StreamSettings()
+    prices: PriceSettings = PriceSettings()
     demo: DemoSettings = DemoSettings()
 
 
@@ -156,6 +169,7 @@ def read_settings(path: Path, catalog: Catalog, environ: Mapping[str, str]) -> S
     }
     store = _complete_store(settings.store, environ, faults)
     _check_models(settings, catalog, faults)
+    faults += find_faults(settings.prices, settings.providers)
     if faults:
         raise FileError(write_faults(path, text, faults))
     return msgspec.structs.replace(settings, providers=providers, store=store)
@@ -183,6 +197,9 @@ def _complete_provider(
     full = msgspec.structs.replace(row, **words).complete()
     if full.wire is None:
         faults.append(FileFault((*steps, "wire"), "is required for a provider that is new"))
+    if given.prices and given.prices not in (known := PriceBook().list_names()):
+        lists = ", ".join(known)
+        faults.append(FileFault((*steps, "prices"), f"expected the name of a list ({lists})"))
     base_url = _fill_address(full, steps, faults)
     secrets = _resolve_secrets(full, steps, environ, faults)
     full = msgspec.structs.replace(full, base_url=base_url, **secrets)
@@ -264,22 +281,23 @@ def _resolve_secret(text: str, environ: Mapping[str, str]) -> str:
 def _complete_store(
     store: StoreSettings, environ: Mapping[str, str], faults: list[FileFault]
 ) -> StoreSettings:
-    """The same with the URL behind ``env:NAME`` or ``file:/path``, since it may hold a password."""
-    url = store.url
-    try:
-        url = _resolve_secret(url, environ)
-        check_url(url)
-    except ValueError as error:
-        faults.append(FileFault(("store", "url"), str(error)))
-    if url == store.url and holds_password(url):
-        _log.warning(
-            "store.url holds a password in the file itself; env:NAME or file:/path keep it out"
-        )
-    if store.limits_url != "memory":
-        faults.append(
-            FileFault(("store", "limits_url"), 'expected "memory" (this version has no other)')
-        )
-    return msgspec.structs.replace(store, url=url)
+    """The same with the URLs behind ``env:NAME`` or ``file:/path``: they may hold passwords."""
+    homes = {"url": address, "limits_url": limits_address}
+    urls = {}
+    for field, home in homes.items():
+        text = url = getattr(store, field)
+        try:
+            url = _resolve_secret(text, environ)
+            home.check_url(url)
+        except ValueError as error:
+            faults.append(FileFault(("store", field), str(error)))
+        if url == text and home.holds_password(url):
+            _log.warning(
+                "store.%s holds a password in the file itself; env:NAME or file:/path keep it out",
+                field,
+            )
+        urls[field] = url
+    return msgspec.structs.replace(store, **urls)
 
 
 def _check_models(settings: Settings, catalog: Catalog, faults: list[FileFault]) -> None:

@@ -61,7 +61,8 @@ def write_faults(path: Path, text: str, faults: list[FileFault]) -> list[str]:
     lines = []
     for fault in faults:
         names = tuple(step for step in fault.steps if isinstance(step, str))
-        at = next((places[names[:n]] for n in range(len(names), 0, -1) if names[:n] in places), 1)
+        ways = [way[:n] for way in (fault.steps, names) for n in range(len(way), 0, -1)]
+        at = next((places[way] for way in ways if way in places), 1)
         lines.append(_flatten(f"{path}:{at}: {_dotted(fault.steps)}: {fault.message}"))
     return lines
 
@@ -130,14 +131,22 @@ def _unknown_key(name: str, known: Collection[str], steps: Steps) -> FileFault:
     return FileFault((*steps, name), f"unknown key{hint}")
 
 
-def _find_lines(text: str) -> dict[tuple[str, ...], int]:
-    """The line, from 1, of every table and key that starts a line."""
-    places: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
+def _find_lines(text: str) -> dict[Steps, int]:
+    """The line, from 1, of every table and key that starts a line.
+
+    A table of a list is found by its position in it.
+    """
+    places: dict[Steps, int] = {}
+    table: Steps = ()
+    positions: dict[Steps, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if header := _HEADER.match(line):
             table = _split(f"[{header['name']}]")
             places.setdefault(table, number)
+            if line.lstrip().startswith("[["):
+                positions[table] = position = positions.get(table, -1) + 1
+                table = (*table, position)
+                places[table] = number
         elif key := _KEY.match(line):
             places.setdefault((*table, *_split(f"{key['name']} = 0")), number)
     return places

@@ -2,12 +2,41 @@
 
 import pytest
 
-from trunkline.access.grant import Grant, quote_text
+from trunkline.access.grant import Grant, Seat, quote_text
 from trunkline.errors import GatewayError
+from trunkline.terms import NO_ACCOUNT_TERMS, AccountTerms, Limits, Terms
+
+TERMS = Terms(limits=Limits(rpm=5))
+B_TERMS = AccountTerms(over_budget="clamp")
 
 
-def make_grant(*models: str) -> Grant:
-    return Grant(key_id="k", account_id="a", accounts=frozenset("a"), models=models)
+def make_grant(*models: str, every_model: bool = False) -> Grant:
+    seat = Seat(
+        account_id="a",
+        account_terms=NO_ACCOUNT_TERMS,
+        key_id="k",
+        key_subject="first",
+        key_terms=TERMS,
+    )
+    return Grant(
+        key_id="k",
+        key_subject="first",
+        account_id="a",
+        accounts=frozenset("ab"),
+        terms=TERMS,
+        account_terms={"a": NO_ACCOUNT_TERMS, "b": B_TERMS},
+        seat=seat,
+        models=None if every_model else models,
+    )
+
+
+def test_a_seat_is_found_at_its_own_accounts_only() -> None:
+    grant = make_grant()
+    assert grant.find_seat("a") is grant.seat
+    assert grant.find_seat("b") == Seat(
+        account_id="b", account_terms=B_TERMS, key_id="k", key_subject="first", key_terms=TERMS
+    )
+    assert grant.find_seat("c") is None
 
 
 @pytest.mark.parametrize(
@@ -35,7 +64,7 @@ def test_patterns(pattern: str, model: str, allowed: bool) -> None:
 
 
 def test_no_patterns_allow_every_model_and_an_empty_list_none() -> None:
-    assert Grant(key_id="k", account_id="a", accounts=frozenset("a")).allows_model("anything")
+    assert make_grant(every_model=True).allows_model("anything")
     assert not make_grant().allows_model("anything")
 
 

@@ -53,6 +53,55 @@ async def test_an_answer_is_fresh_for_as_long_as_said() -> None:
     assert source.asked == [["a"], ["a"]]
 
 
+async def test_an_answer_in_use_is_asked_for_anew_before_it_is_too_old() -> None:
+    source = Source(a="1")
+    memory, clock = make_memory(source)
+    await memory.find("a")
+    await memory.find("x")
+    source.answers["a"] = "2"
+    clock.now_s += 2.5
+    source.open.clear()
+    assert [memory.peek("a"), await memory.find("a"), memory.peek("a")] == ["1", "1", "1"]
+    assert await memory.find("x") is None  # not asked for by itself: unknown keys cost nothing
+    source.open.set()
+    await memory.close()
+    assert memory.peek("a") == "2"
+    clock.now_s += 4.9
+    assert memory.peek("a") == "2"
+    await memory.close()
+    assert source.asked == [["a"], ["x"], ["a"], ["a"]]
+
+
+async def test_nobody_waits_for_a_store_that_hung_while_answers_were_fresh() -> None:
+    source = Source(a="1")
+    freshness = Freshness(look_up_s=0.01, stale_s=30)
+    memory, clock = make_memory(source, freshness)
+    await memory.find("a")
+    source.open.clear()
+    clock.now_s += 2.5
+    assert memory.peek("a") == "1"
+    async with asyncio.timeout(20):
+        while memory._retry_at_s is None:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.001)
+        clock.now_s += 2.5
+        assert memory.peek("a") is None
+        assert await memory.find("a") == "1"
+    source.open.set()
+    await memory.close()
+
+
+async def test_who_is_known_waits_less_for_a_store_that_hangs() -> None:
+    source = Source(a="1")
+    memory, clock = make_memory(source, Freshness(look_up_s=30, stale_s=0))
+    await memory.find("a")
+    source.open.clear()
+    clock.now_s += 5
+    async with asyncio.timeout(20):
+        assert await memory.find("a") == "1"
+    source.open.set()
+    await memory.close()
+
+
 async def test_freshness_counts_from_the_question() -> None:
     source = Source(a="1")
     source.open.clear()

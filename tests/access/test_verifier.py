@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from access.clock import Clock
-from trunkline.access.grant import Grant
+from trunkline.access.grant import Grant, Seat
 from trunkline.access.key import NewKey, create_key, hash_key
+from trunkline.access.roster import KeyChange, Roster
 from trunkline.access.verifier import Verifier
 from trunkline.errors import GatewayError
 from trunkline.store.key import Key
 from trunkline.store.store import Store, open_store
+from trunkline.terms import NO_ACCOUNT_TERMS, NO_TERMS, AccountTerms, Budget, Limits, Terms
 
 PEPPER = bytes(range(32))
 NOW_US = 1_800_000_000_000_000
@@ -54,14 +56,27 @@ async def test_a_key_is_looked_up_once_and_then_known(store: Store, verifier: Ve
     text, key = make_key(store, NewKey(account_id="a", models=("local/*",), accounts=("b",)))
     assert verifier.check(text) is None
     grant = await verifier.verify(text)
+    seat = Seat(
+        account_id="a",
+        account_terms=NO_ACCOUNT_TERMS,
+        key_id=key.id,
+        key_subject=key.id,
+        key_terms=NO_TERMS,
+    )
     assert grant == Grant(
         key_id=key.id,
+        key_subject=key.id,
         account_id="a",
         accounts=frozenset({"a", "b"}),
+        terms=NO_TERMS,
+        account_terms=dict.fromkeys("ab", NO_ACCOUNT_TERMS),
+        seat=seat,
         admin=False,
         models=("local/*",),
     )
     assert verifier.check(text) is grant
+    assert await verifier.choose_account(grant, None, None) is grant.seat
+    assert await verifier.choose_account(grant, "a", "") is grant.seat
 
 
 @pytest.mark.parametrize("key", [None, b""])
@@ -124,12 +139,12 @@ async def test_a_suspended_account_stops_its_keys(
 ) -> None:
     text, _ = make_key(store)
     await verifier.verify(text)
-    store.accounts.change_status("a", "suspended")
+    store.accounts.change("a", status="suspended")
     clock.now_s += 5
     error = await refuse(verifier, text)
     assert error.code == "invalid_api_key"
     assert "suspended" in error.message
-    store.accounts.change_status("a", "active")
+    store.accounts.change("a", status="active")
     clock.now_s += 5
     assert await verifier.verify(text)
 
@@ -151,7 +166,8 @@ async def test_a_member_acts_for_its_accounts(
 ) -> None:
     text, _ = make_key(store, NewKey(account_id="a", accounts=("b",)))
     grant = await verifier.verify(text)
-    assert await verifier.choose_account(grant, selected, body) == account
+    seat = await verifier.choose_account(grant, selected, body)
+    assert (seat.account_id, seat.key_id) == (account, grant.key_id)
 
 
 @pytest.mark.parametrize("unknown", ["team c", "nobody", "A", "a ", "a' OR '1'='1", "\ud800"])
@@ -174,7 +190,7 @@ async def test_an_admin_acts_for_every_existing_account(
 ) -> None:
     text, _ = make_key(store, NewKey(account_id="a", role="admin"))
     grant = await verifier.verify(text)
-    assert await verifier.choose_account(grant, "team c", "b") == "team c"
+    assert (await verifier.choose_account(grant, "team c", "b")).account_id == "team c"
     for unknown in ("new", "\ud800", "x" * 1000):
         with pytest.raises(GatewayError, match="does not exist") as caught:
             await verifier.choose_account(grant, unknown, None)
@@ -182,7 +198,7 @@ async def test_an_admin_acts_for_every_existing_account(
         assert len(caught.value.message) < 300
     store.accounts.create("new", "", 1)
     clock.now_s += 5
-    assert await verifier.choose_account(grant, "new", None) == "new"
+    assert (await verifier.choose_account(grant, "new", None)).account_id == "new"
 
 
 async def test_nobody_acts_for_a_suspended_account(
@@ -190,7 +206,7 @@ async def test_nobody_acts_for_a_suspended_account(
 ) -> None:
     admin, _ = make_key(store, NewKey(account_id="a", role="admin"))
     member, _ = make_key(store, NewKey(account_id="a", accounts=("b",)))
-    store.accounts.change_status("b", "suspended")
+    store.accounts.change("b", status="suspended")
     for text in (admin, member):
         grant = await verifier.verify(text)
         with pytest.raises(GatewayError, match=r"'b'") as caught:
@@ -198,7 +214,74 @@ async def test_nobody_acts_for_a_suspended_account(
         assert caught.value.code == "permission_denied"
 
 
-async def test_while_the_database_fails_known_keys_go_on_for_a_minute(
+async def test_a_seat_has_the_terms_of_the_account_and_of_the_key(
+    store: Store, verifier: Verifier, clock: Clock
+) -> None:
+    terms = Terms(limits=Limits(rpm=3), budgets=(Budget("usd", "day", 5),))
+    b_terms = AccountTerms(limits=Limits(concurrent=9), leaving="drain")
+    store.accounts.change("b", terms=b_terms)
+    admin, _ = make_key(store, NewKey(account_id="a", role="admin", terms=terms))
+    member, _ = make_key(store, NewKey(account_id="a", accounts=("b",), terms=terms))
+    for text in (admin, member):
+        grant = await verifier.verify(text)
+        assert (grant.terms, grant.seat.key_terms) == (terms, terms)
+        seat = await verifier.choose_account(grant, "b", "a")
+        assert (seat.account_terms, seat.key_terms) == (b_terms, terms)
+        assert (seat.key_id, seat.key_subject) == (grant.key_id, grant.key_id)
+    store.accounts.change("b", terms=NO_ACCOUNT_TERMS)
+    store.accounts.change("a", terms=b_terms)
+    clock.now_s += 5
+    grant = await verifier.verify(admin)
+    assert grant.seat.account_terms == b_terms
+    assert (await verifier.choose_account(grant, "b", None)).account_terms == NO_ACCOUNT_TERMS
+
+
+async def test_a_members_accounts_that_were_taken_away_are_gone_within_five_seconds(
+    store: Store, verifier: Verifier, clock: Clock
+) -> None:
+    text, key = make_key(store, NewKey(account_id="a", accounts=("b",)))
+    roster = Roster(store, PEPPER, "cli:test", lambda: NOW_US)
+    assert await verifier.choose_account(await verifier.verify(text), "b", None)
+    roster.change_key(key.id, KeyChange(accounts=("team c",)))
+    clock.now_s += 5
+    grant = await verifier.verify(text)
+    assert (await verifier.choose_account(grant, "team c", None)).account_id == "team c"
+    for selected, body in (("b", None), (None, "b"), ("team c", "b"), ("b", "team c")):
+        with pytest.raises(GatewayError, match="may not act for the account 'b'"):
+            await verifier.choose_account(grant, selected, body)
+
+
+async def test_after_a_rotation_both_keys_work_and_count_as_one_until_the_overlap_ends(
+    store: Store, verifier: Verifier, clock: Clock
+) -> None:
+    text, key = make_key(store)
+    roster = Roster(store, PEPPER, "cli:test", lambda: int(clock() * 1_000_000))
+    new_text, new = roster.rotate_key(key.id, 10)
+    for known in (text, new_text.encode()):
+        grant = await verifier.verify(known)
+        assert (grant.key_subject, grant.seat.key_subject) == (key.id, key.id)
+    assert grant.key_id == grant.seat.key_id == new.id
+    clock.now_s += 10
+    error = await refuse(verifier, text)
+    assert error.message.startswith("This API key has expired")
+    assert await verifier.verify(new_text.encode())
+    roster.revoke_key(new.id)
+    clock.now_s += 5
+    for replayed in (text, new_text.encode()):
+        assert (await refuse(verifier, replayed)).code == "invalid_api_key"
+
+
+async def test_a_key_that_was_known_before_its_rotation_ends_within_five_seconds(
+    store: Store, verifier: Verifier, clock: Clock
+) -> None:
+    text, key = make_key(store)
+    assert await verifier.verify(text)
+    Roster(store, PEPPER, "cli:test", lambda: NOW_US).rotate_key(key.id, 0)
+    clock.now_s += 5
+    assert (await refuse(verifier, text)).message.startswith("This API key has expired")
+
+
+async def test_while_the_database_fails_known_keys_go_on_for_two_minutes(
     store: Store, verifier: Verifier, clock: Clock
 ) -> None:
     text, _ = make_key(store, NewKey(account_id="a", role="admin"))
@@ -208,9 +291,9 @@ async def test_while_the_database_fails_known_keys_go_on_for_a_minute(
     await verifier.close()  # last use is written
     run_sql(store, "ALTER TABLE keys RENAME TO hidden")
     run_sql(store, "ALTER TABLE accounts RENAME TO hidden_accounts")
-    clock.now_s += 59
+    clock.now_s += 119
     assert await verifier.verify(text) == grant
-    assert await verifier.choose_account(grant, "b", None) == "b"
+    assert (await verifier.choose_account(grant, "b", None)).account_id == "b"
     error = await refuse(verifier, other)
     assert (error.code, error.status, error.retry_after_s) == ("overloaded", 503, 1)
     clock.now_s += 1

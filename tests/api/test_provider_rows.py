@@ -203,7 +203,7 @@ async def test_every_row_builds_with_what_only_the_operator_knows(tmp_path: Path
     config = tmp_path / "gateway.toml"
     config.write_text(CONFIG.format(port=9, more="\n".join(tables)))
     settings = read_settings(config, read_catalog(), {"LAB_KEY": SECRET})
-    blueprint = Blueprint(settings, read_catalog(), (), tmp_path / "x.db", b"")
+    blueprint = Blueprint(settings, read_catalog(), (), tmp_path, tmp_path / "x.db", b"")
     providers = build_providers(blueprint)
     assert providers.keys() == {"lab", *CATALOG}
     addresses = {name: provider.spec.base_url for name, provider in providers.items()}

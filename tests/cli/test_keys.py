@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from trunkline.access.bootstrap import ensure_bootstrap
 from trunkline.access.key import NewKey, create_key, hash_key
 from trunkline.access.pepper import load_pepper
 from trunkline.cli import keys
+from trunkline.cli.operator import name_operator
+from trunkline.store.audit import AuditEntry
 from trunkline.store.store import open_store
 
 Command = Callable[..., int]
@@ -93,16 +96,20 @@ def test_the_pepper_of_the_environment_wins(
 
 
 def test_every_wish_is_kept(command: Command, capsys: Capture) -> None:
-    words = "--account a --role admin --name ci --models gpt-4o,local/* --expires 2999-01-31"
+    words = "--account a --role admin --name ci --models gpt-4o,local/* --expires 2999-01-31 "
+    words += "--rpm 60 --tpm 10000 --budget-usd 12.50 --budget-period day"
     text = create_one(command, capsys, *words.split(), "--also-for", "team b")
     (row,) = list_all(command, capsys)
+    assert row.pop("subject_id") == row["id"]
     assert re.fullmatch("key_[0-9a-f]{24}", str(row.pop("id")))
     assert str(row.pop("created_at")).endswith("Z")
     assert row == {
         "account_id": "a",
         "accounts": ["a", "team b"],
+        "budgets": [{"period": "day", "usd": "12.50"}],
         "expires_at": "2999-02-01T00:00:00Z",
         "last_used_at": None,
+        "limits": {"rpm": 60, "tpm": 10_000, "concurrent": None},
         "models": ["gpt-4o", "local/*"],
         "name": "ci",
         "prefix": text[:11],
@@ -167,6 +174,7 @@ def test_an_unknown_account_comes_with_the_way_to_create_it(
         ("--models gpt-4o,", "pattern"),
         ("--expires soon", "2027-01-31"),
         ("--expires 2001-01-01", "past"),
+        ("--expires 9999-12-31", "never"),
         ("--also-for nobody", "nobody"),
     ],
 )
@@ -256,6 +264,124 @@ def test_two_keys_that_start_alike_need_the_whole_id(
     assert command("revoke", "key_same") == 1
     assert "key_same_0, key_same_1" in expect_fault(capsys, "2 keys start like this")
     assert command("revoke", "key_same_1") == 0
+
+
+def read_audit(data_dir: Path) -> list[AuditEntry]:
+    store = open_store(data_dir / "trunkline.db")
+    try:
+        return store.audit.list()
+    finally:
+        store.close()
+
+
+def test_a_key_is_changed_by_what_is_named_and_nothing_else(
+    command: Command, capsys: Capture, data_dir: Path
+) -> None:
+    words = "--account a --name ci --rpm 60 --models gpt-4o --expires 2999-01-31 --also-for"
+    text = create_one(command, capsys, *words.split(), "team b")
+    (before,) = list_all(command, capsys)
+    assert command("set", text, "--tpm", "5", "--budget-usd", "1", "--name", "nightly") == 0
+    out, err = capsys.readouterr()
+    assert (out, text in err) == ("", False)
+    assert f"{before['id']} of account 'a': 60 rpm, 5 tpm, $1.00 a month;" in err
+    (after,) = list_all(command, capsys)
+    assert after == {
+        **before,
+        "name": "nightly",
+        "limits": {"rpm": 60, "tpm": 5, "concurrent": None},
+        "budgets": [{"period": "month", "usd": "1.00"}],
+    }
+    words = "--models none --expires none --also-for none --rpm none --tpm none --budget-usd none"
+    assert command("set", str(before["id"]), *words.split()) == 0
+    capsys.readouterr()
+    (after,) = list_all(command, capsys)
+    assert after == {
+        **before,
+        "name": "nightly",
+        "models": None,
+        "expires_at": None,
+        "accounts": ["a"],
+        "limits": {"rpm": None, "tpm": None, "concurrent": None},
+    }
+    entries = read_audit(data_dir)
+    assert [entry.action for entry in entries] == ["key.change", "key.change", "key.create"]
+    assert {entry.actor for entry in entries} == {name_operator()}
+    assert text[3:] not in repr(entries)
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        ("", "nothing to change"),
+        ("--name bootstrap", "kept for"),
+        ("--expires 2001-01-01", "past"),
+        ("--also-for nobody", "nobody"),
+        ("--models ,", "pattern"),
+        ("--budget-tokens x", "whole number"),
+        ("--budget-usd 1,5", "such as 12.50"),
+    ],
+)
+def test_a_change_that_cannot_be_changes_nothing(
+    command: Command, capsys: Capture, data_dir: Path, words: str, word: str
+) -> None:
+    create_one(command, capsys, "--account", "a", "--rpm", "3")
+    before = list_all(command, capsys)
+    assert command("set", str(before[0]["id"]), *words.split()) == 1
+    expect_fault(capsys, word)
+    assert list_all(command, capsys) == before
+    assert len(read_audit(data_dir)) == 1
+
+
+def test_a_rotated_key_stands_alone_on_stdout_and_takes_over_everything(
+    command: Command, capsys: Capture, data_dir: Path
+) -> None:
+    words = "--account a --role admin --name ci --models gpt-4o --rpm 60 --budget-usd 3 --also-for"
+    text = create_one(command, capsys, *words.split(), "team b")
+    before = list_all(command, capsys)[0]
+    assert command("rotate", text[:11], "--overlap", "0") == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"tl-[\w-]{43}\n", out, re.ASCII)
+    assert out.strip() not in err
+    assert out.strip() != text
+    old, new = list_all(command, capsys)
+    assert (old["id"], old["state"]) == (before["id"], "expired")
+    assert str(old["id"]) in err
+    assert str(new["id"]) in err
+    own = ("id", "prefix", "created_at")
+    assert {name: new[name] for name in new if name not in own} == {
+        name: before[name] for name in before if name not in own
+    }
+    assert new["subject_id"] == before["id"]
+    store = open_store(data_dir / "trunkline.db")
+    digest = hash_key(load_pepper(data_dir), out.strip().encode())
+    assert [match.key.id for match in store.keys.find_by_hash([digest])] == [new["id"]]
+    store.close()
+
+
+def test_the_old_key_goes_on_for_a_day_unless_something_else_is_said(
+    command: Command, capsys: Capture
+) -> None:
+    for overlap, hours in ((), 24), (("--overlap", "30m"), 0.5), (("--overlap", "7d"), 168):
+        create_one(command, capsys, "--account", "a")
+        key_id = str(list_all(command, capsys)[-1]["id"])
+        asked = datetime.now(UTC).replace(microsecond=0)
+        assert command("rotate", key_id, *overlap) == 0
+        capsys.readouterr()
+        old, new = list_all(command, capsys)[-2:]
+        assert (old["id"], old["state"], new["state"]) == (key_id, "active", "active")
+        ends = datetime.fromisoformat(str(old["expires_at"]))
+        assert timedelta() <= ends - asked - timedelta(hours=hours) < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize("overlap", ["soon", "-1h", "1.5h", "24", "", "1w", "1h30m", "400d"])
+def test_an_overlap_that_makes_no_sense_rotates_nothing(
+    command: Command, capsys: Capture, overlap: str
+) -> None:
+    create_one(command, capsys, "--account", "a")
+    before = list_all(command, capsys)
+    assert command("rotate", str(before[0]["id"]), f"--overlap={overlap}") == 1
+    expect_fault(capsys, "overlap")
+    assert list_all(command, capsys) == before
 
 
 def test_the_list_says_which_keys_have_expired(

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from trunkline.limits.limit import Limits, Permit, Refusal, Subject
+from trunkline.limits.limit import Permit, Refusal, Subject
 from trunkline.limits.limiter import Limiter
+from trunkline.terms import Limits
 
 
 def key(

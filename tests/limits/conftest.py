@@ -4,13 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from limits.server import (  # noqa: F401 - pytest finds the hooks here
-    find_url,
-    make_prefix,
-    pytest_collection_modifyitems,
-    pytest_configure,
-    pytest_terminal_summary,
-)
+from limits.server import find_url, make_prefix
+from store.conftest import store, where  # noqa: F401 - pytest finds the fixtures here
 from trunkline.limits.lease import Patience
 from trunkline.limits.limiter import Limiter
 from trunkline.limits.memory import MemoryLimiter

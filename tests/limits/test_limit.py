@@ -5,8 +5,6 @@ import pytest
 from limits.asking import account, key
 from trunkline.limits.limit import (
     FREE,
-    NO_LIMITS,
-    Limits,
     Reading,
     Refusal,
     Standing,
@@ -16,6 +14,7 @@ from trunkline.limits.limit import (
     write_duration,
     write_headers,
 )
+from trunkline.terms import NO_LIMITS, Limits
 from trunkline.wire.failure import write_failure_headers
 
 NOW_US = 1_800_000_000_000_000

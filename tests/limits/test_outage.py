@@ -13,9 +13,10 @@ from limits.server import Server, find_server, find_url
 from store.line import Line
 from trunkline.errors import GatewayError
 from trunkline.limits.lease import Patience
-from trunkline.limits.limit import FREE, Limits, Permit, Subject
+from trunkline.limits.limit import FREE, Permit, Subject
 from trunkline.limits.limiter import Away
 from trunkline.limits.redis import RedisLimiter
+from trunkline.terms import Limits
 
 pytestmark = pytest.mark.redis
 

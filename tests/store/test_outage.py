@@ -82,20 +82,20 @@ async def test_known_keys_go_on_while_the_server_is_away(
 ) -> None:
     known, other = make_key(store), make_key(store)
     grant = await verifier.verify(known)
-    assert await verifier.choose_account(grant, "b", None) == "b"
+    assert (await verifier.choose_account(grant, "b", None)).account_id == "b"
     await verifier.close()
     line.cut()
     clock.now_s += 59
     for _ in range(3):
         assert await verifier.verify(known) == grant
-        assert await verifier.choose_account(grant, "b", None) == "b"
+        assert (await verifier.choose_account(grant, "b", None)).account_id == "b"
     await refuse(verifier, other)
     clock.now_s += 1
     await refuse(verifier, known)
     line.mend()
     await verify_soon(verifier, clock, other)
     await verify_soon(verifier, clock, known)
-    assert await verifier.choose_account(grant, "b", None) == "b"
+    assert (await verifier.choose_account(grant, "b", None)).account_id == "b"
     assert "known keys are honoured" in caplog.text
     assert PASSWORD not in caplog.text
 

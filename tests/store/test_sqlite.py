@@ -25,6 +25,7 @@ KEY = Key(
     revoked_at_us=None,
     created_at_us=1,
     last_used_at_us=None,
+    subject_id="key_1",
     accounts=("b",),
 )
 

@@ -46,7 +46,8 @@ down_revision = "{newest}"
 
 def upgrade() -> None:
     op.add_column("accounts", sa.Column("notes", sa.Text))
-    op.execute("INSERT INTO accounts VALUES ('a', '', 'active', 1, '')")
+    row = "('a', '', 'active', 1, '')"
+    op.execute("INSERT INTO accounts (id, name, status, created_at_us, notes) VALUES " + row)
 '''
 
 OPEN_AND_SAY_WHAT_WAS_LOADED = """
@@ -155,5 +156,5 @@ def test_the_database_of_another_program_is_refused(where: Path | str) -> None:
     with store.database.rebuild() as connection:
         connection.exec_driver_sql("DROP TABLE alembic_version")
     store.close()
-    with pytest.raises(StoreError, match="accounts, key_accounts, keys"):
+    with pytest.raises(StoreError, match="accounts, attempts, audit"):
         open_store(where)

@@ -1,14 +1,17 @@
 """The bootstrap key: one admin key whose text the operator sets in the environment."""
 
-from contextlib import suppress
 from typing import Final
 
-from trunkline.access.key import BOOTSTRAP_NAME, hash_key, make_key_id, read_operator_key
-from trunkline.store.account import AccountExistsError
-from trunkline.store.key import Key, KeyExistsError
+import msgspec
+
+from trunkline.access.book import Book
+from trunkline.access.key import hash_key, make_key_id, read_operator_key
+from trunkline.access.wish import BOOTSTRAP_NAME
+from trunkline.store.key import Key
 from trunkline.store.store import Store
 
 BOOTSTRAP_ACCOUNT: Final = "default"
+_ACTOR: Final = "environment"
 
 
 def ensure_bootstrap(store: Store, pepper: bytes, key_text: str | None, now_us: int) -> None:
@@ -26,35 +29,42 @@ def ensure_bootstrap(store: Store, pepper: bytes, key_text: str | None, now_us: 
     Raises:
         ValueError: the text cannot be a key, or is another key's already; never shows it.
     """
-    current = None
+    digest = None
     if key_text and key_text.strip():
         digest = hash_key(pepper, read_operator_key(key_text))
-        current = _ensure_key(store, digest, now_us)
-    for key in store.keys.list(BOOTSTRAP_ACCOUNT):
+    store.database.apply(lambda connection: _ensure_only(Book(connection, _ACTOR, now_us), digest))
+
+
+def _ensure_only(book: Book, digest: bytes | None) -> None:
+    """Make the key with this hash the only bootstrap key; none, if there is no hash."""
+    current = _ensure_key(book, digest) if digest is not None else None
+    for key in book.keys.list(BOOTSTRAP_ACCOUNT):
         if key.name == BOOTSTRAP_NAME and key.id != current and key.revoked_at_us is None:
-            store.keys.change_revoked(key.id, now_us)
+            _change_revoked(book, key, "revoke", book.now_us)
 
 
-def _ensure_key(store: Store, digest: bytes, now_us: int) -> str:
+def _ensure_key(book: Book, digest: bytes) -> str:
     """The id of the key with this hash, created or brought back where needed."""
-    # Either may exist: from an earlier start, or made by another worker a moment ago.
-    with suppress(AccountExistsError):
-        store.accounts.create(BOOTSTRAP_ACCOUNT, "", now_us)
-    with suppress(KeyExistsError):
-        store.keys.create(_make_key(now_us), digest)
-    (match,) = store.keys.find_by_hash([digest])
-    if match.key.name != BOOTSTRAP_NAME:
+    matches = book.keys.find_by_hash([digest])
+    if not matches:
+        return _create_key(book, digest)
+    key = matches[0].key
+    if key.name != BOOTSTRAP_NAME:
         raise ValueError(
-            f"TRUNKLINE_BOOTSTRAP_KEY is the text of the key {match.key.id}; choose another text"
+            f"TRUNKLINE_BOOTSTRAP_KEY is the text of the key {key.id}; choose another text"
         )
-    if match.key.revoked_at_us is not None:
-        store.keys.change_revoked(match.key.id, None)
-    return match.key.id
+    if key.revoked_at_us is not None:
+        _change_revoked(book, key, "restore", None)
+    return key.id
 
 
-def _make_key(now_us: int) -> Key:
-    return Key(
-        id=make_key_id(),
+def _create_key(book: Book, digest: bytes) -> str:
+    if book.accounts.find(BOOTSTRAP_ACCOUNT) is None:
+        account = book.accounts.create(BOOTSTRAP_ACCOUNT, "", book.now_us)
+        book.note_account("create", None, account)
+    key_id = make_key_id()
+    key = Key(
+        id=key_id,
         account_id=BOOTSTRAP_ACCOUNT,
         name=BOOTSTRAP_NAME,
         role="admin",
@@ -62,6 +72,15 @@ def _make_key(now_us: int) -> Key:
         models=None,
         expires_at_us=None,
         revoked_at_us=None,
-        created_at_us=now_us,
+        created_at_us=book.now_us,
         last_used_at_us=None,
+        subject_id=key_id,
     )
+    book.keys.create(key, digest)
+    book.note_key("create", None, key)
+    return key_id
+
+
+def _change_revoked(book: Book, key: Key, action: str, revoked_at_us: int | None) -> None:
+    book.keys.change_revoked(key.id, revoked_at_us)
+    book.note_key(action, key, msgspec.structs.replace(key, revoked_at_us=revoked_at_us))

@@ -1,10 +1,26 @@
-"""A grant: what the holder of one key may do."""
+"""A grant: what the holder of one key may do, and whom a call of it counts for."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 import msgspec
 
 from trunkline.errors import GatewayError
+from trunkline.terms import AccountTerms, Terms
+
+
+class Seat(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom one call counts for: an account and a key, and the terms of both.
+
+    ``key_subject`` is what the key's limits and budgets are counted under; a key keeps it when it
+    is rotated.
+    """
+
+    account_id: str
+    account_terms: AccountTerms
+    key_id: str
+    key_subject: str
+    key_terms: Terms
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,13 +29,36 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     ``account_id`` is the key's own account and one of ``accounts``, the active accounts that it
     may act for. An ``admin`` may act for every existing account. ``models`` are patterns in
     which ``*`` stands for any characters and ``?`` for one; None allows every model.
+    ``terms`` are the key's, ``account_terms`` those of its ``accounts``; ``seat`` is where its
+    calls sit that name no account.
     """
 
     key_id: str
+    key_subject: str
     account_id: str
     accounts: frozenset[str]
+    terms: Terms
+    account_terms: Mapping[str, AccountTerms]
+    seat: Seat
     admin: bool = False
     models: tuple[str, ...] | None = None
+
+    def find_seat(self, account_id: str) -> Seat | None:
+        """The seat at one of the key's accounts; None at any other."""
+        if account_id == self.account_id:
+            return self.seat
+        terms = self.account_terms.get(account_id)
+        return None if terms is None else self.make_seat(account_id, terms)
+
+    def make_seat(self, account_id: str, terms: AccountTerms) -> Seat:
+        """The seat at an account of these terms; whether the key may is not asked."""
+        return Seat(
+            account_id=account_id,
+            account_terms=terms,
+            key_id=self.key_id,
+            key_subject=self.key_subject,
+            key_terms=self.terms,
+        )
 
     def allows_model(self, model: str) -> bool:
         """Whether the key may use the model of this public name."""

@@ -7,14 +7,19 @@ from typing import Final
 import msgspec
 
 from trunkline.access.credential import normalise_text
+from trunkline.access.wish import (
+    check_accounts,
+    check_expiry,
+    check_key_name,
+    check_models,
+    check_terms,
+)
 from trunkline.store.key import Key, Role
 from trunkline.store.store import Store
+from trunkline.terms import NO_TERMS, Terms
 
 KEY_BYTES_LIMIT: Final = 512
 """A longer text is no key: it is refused without being hashed."""
-
-BOOTSTRAP_NAME: Final = "bootstrap"
-"""The name that only the key of TRUNKLINE_BOOTSTRAP_KEY has."""
 
 _MARK: Final = "tl-"
 
@@ -31,6 +36,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] | None = None
     expires_at_us: int | None = None
     accounts: tuple[str, ...] = ()
+    terms: Terms = NO_TERMS
 
 
 def hash_key(pepper: bytes, key: bytes) -> bytes:
@@ -48,24 +54,47 @@ def make_key_id() -> str:
     return f"key_{secrets.token_hex(12)}"
 
 
-def create_key(store: Store, pepper: bytes, new: NewKey, now_us: int) -> tuple[str, Key]:
-    """Make a key and store its hash; returns its text, which nothing can show again, and its row.
+def draft_key(new: NewKey, now_us: int) -> tuple[str, Key]:
+    """The text and the row of a key that is still to be stored.
 
     Raises:
-        AccountUnknownError: an account of the key does not exist.
-        ValueError: the name is reserved or cannot be printed, a model pattern is empty, or the
-            key would expire before it is made.
+        ValueError: the name is reserved or cannot be printed, a model pattern is empty, the terms
+            are too large, or the key would expire before it is made.
     """
-    _check_wish(new, now_us)
-    text = make_key_text()
+    check_key_name(new.name)
+    check_models(new.models)
+    check_accounts(new.accounts)
+    check_expiry(new.expires_at_us, now_us)
+    check_terms(new.terms)
+    text, key_id = make_key_text(), make_key_id()
     key = Key(
-        id=make_key_id(),
+        id=key_id,
+        account_id=new.account_id,
+        name=new.name,
+        role=new.role,
         prefix=text[:SHOWN_CHARACTERS],
+        models=new.models,
+        expires_at_us=new.expires_at_us,
         revoked_at_us=None,
         created_at_us=now_us,
         last_used_at_us=None,
-        **msgspec.structs.asdict(new),
+        subject_id=key_id,
+        accounts=tuple(sorted({*new.accounts} - {new.account_id})),
+        terms=new.terms,
     )
+    return text, key
+
+
+def create_key(store: Store, pepper: bytes, new: NewKey, now_us: int) -> tuple[str, Key]:
+    """Make a key and store its hash; returns its text, which nothing can show again, and its row.
+
+    For keys that no operator asked for: those go through the roster, which notes them.
+
+    Raises:
+        AccountUnknownError: an account of the key does not exist.
+        ValueError: as ``draft_key``.
+    """
+    text, key = draft_key(new, now_us)
     store.keys.create(key, hash_key(pepper, text.encode()))
     return text, key
 
@@ -84,14 +113,3 @@ def read_operator_key(text: str) -> bytes:
     if not key.decode().isprintable():
         raise ValueError("a key is one line of printable characters")
     return key
-
-
-def _check_wish(new: NewKey, now_us: int) -> None:
-    if new.name == BOOTSTRAP_NAME:
-        raise ValueError(f"the name {BOOTSTRAP_NAME!r} is kept for TRUNKLINE_BOOTSTRAP_KEY")
-    if new.name and not new.name.isprintable():
-        raise ValueError("a key's name must be printable")
-    if new.models is not None and not all(text and text.isprintable() for text in new.models):
-        raise ValueError("a model pattern is a text such as gpt-4o or local/*")
-    if new.expires_at_us is not None and new.expires_at_us <= now_us:
-        raise ValueError("the key would expire in the past")

@@ -18,15 +18,19 @@ _log = logging.getLogger(__name__)
 class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     """How long an answer counts, and how much is remembered.
 
-    An answer is used for ``fresh_s`` after it was asked for; while the store does not answer,
-    the last known one is honoured up to ``honoured_s``. A look-up that takes ``look_up_s`` counts
-    as failed; after a failure the store is asked again every ``retry_s``. At most ``size`` names
-    that exist are remembered, and as many that do not.
+    An answer is used for ``fresh_s`` after it was asked for, and one in use is asked for anew
+    after ``renew_s``, so that nobody waits for it; while the store does not answer, the last known
+    one is honoured up to ``honoured_s``. A look-up that takes ``look_up_s`` counts as failed, and
+    after ``stale_s`` already for whoever has an answer that can be honoured; after a failure the
+    store is asked again every ``retry_s``. At most ``size`` names that exist are remembered, and
+    as many that do not.
     """
 
     fresh_s: float = 5.0
-    honoured_s: float = 60.0
+    renew_s: float = 2.5
+    honoured_s: float = 120.0
     look_up_s: float = 2.0
+    stale_s: float = 0.5
     retry_s: float = 1.0
     size: int = 10_000
 
@@ -38,11 +42,14 @@ class UnreachableError(Exception):
 class _Entry(Generic[Answer]):
     """One answer, None for a name that does not exist, and how long it counts."""
 
-    __slots__ = ("answer", "fresh_until_s", "honoured_until_s")
+    __slots__ = ("answer", "fresh_until_s", "honoured_until_s", "renew_at_s")
 
     def __init__(self, answer: Answer | None, asked_at_s: float, freshness: Freshness) -> None:
         self.answer = answer
         self.fresh_until_s = asked_at_s + freshness.fresh_s
+        # What does not exist is not asked for by itself: else unknown keys would cost twice.
+        wait_s = freshness.fresh_s if answer is None else freshness.renew_s
+        self.renew_at_s = min(asked_at_s + wait_s, self.fresh_until_s)
         self.honoured_until_s = asked_at_s + freshness.honoured_s
 
 
@@ -77,9 +84,7 @@ class Memory(Generic[Name, Answer]):
     def peek(self, name: Name) -> Answer | None:
         """The fresh answer for a name that exists; None when it must be looked up."""
         entry = self._known.get(name)
-        if entry is None or entry.fresh_until_s <= self._clock():
-            return None
-        return entry.answer
+        return entry.answer if entry is not None and self._is_fresh(name, entry) else None
 
     async def find(self, name: Name) -> Answer | None:
         """The answer for a name, looked up if need be; None when the name does not exist.
@@ -87,17 +92,20 @@ class Memory(Generic[Name, Answer]):
         Raises:
             UnreachableError: it had to be looked up, and could not.
         """
-        now_s = self._clock()
         entry = self._known.get(name) or self._unknown.get(name)
-        if entry is not None and entry.fresh_until_s > now_s:
+        if entry is not None and self._is_fresh(name, entry):
             return entry.answer
-        if self._retry_at_s is not None and entry is not None and now_s < entry.honoured_until_s:
+        now_s = self._clock()
+        honoured = entry is not None and now_s < entry.honoured_until_s
+        if self._retry_at_s is not None and entry is not None and honoured:
             # The store is failing: nobody waits for it who can do without.
             if now_s >= self._retry_at_s:
                 self._retry_at_s = now_s + self._freshness.retry_s
                 self._ask(name)
             return entry.answer
-        found = await self._wait(name)
+        freshness = self._freshness
+        wait_s = min(freshness.look_up_s, freshness.stale_s) if honoured else freshness.look_up_s
+        found = await self._wait(name, wait_s)
         if found is not None:
             return found.answer
         if entry is not None and self._clock() < entry.honoured_until_s:
@@ -109,12 +117,30 @@ class Memory(Generic[Name, Answer]):
         if self._worker is not None:
             await asyncio.wait((self._worker,))
 
-    async def _wait(self, name: Name) -> _Entry[Answer] | None:
+    def _is_fresh(self, name: Name, entry: _Entry[Answer]) -> bool:
+        """Whether an answer counts; one that soon will not is asked for, and nobody waits."""
+        now_s = self._clock()
+        if now_s < entry.renew_at_s:
+            return True
+        if now_s >= entry.fresh_until_s:
+            return False
+        entry.renew_at_s = entry.fresh_until_s
+        if len(self._asked) < self._freshness.size:
+            future = self._ask(name)
+            future.get_loop().call_later(self._freshness.look_up_s, self._judge, future)
+        return True
+
+    def _judge(self, future: asyncio.Future[_Entry[Answer] | None]) -> None:
+        """The time of a look-up is over that nobody waits for."""
+        if not future.done():
+            self._note_failure()
+
+    async def _wait(self, name: Name, wait_s: float) -> _Entry[Answer] | None:
         """The looked-up answer for a name; None when the look-up failed or takes too long."""
         if len(self._asked) >= self._freshness.size:
             return None  # the store hangs, and requests go on coming
         future = self._ask(name)
-        await asyncio.wait((future,), timeout=self._freshness.look_up_s)
+        await asyncio.wait((future,), timeout=wait_s)
         if future.done():
             return future.result()
         self._note_failure()

@@ -9,12 +9,12 @@ from typing import Final
 
 import msgspec
 
-from trunkline.access.grant import Grant, quote_text
+from trunkline.access.grant import Grant, Seat, quote_text
 from trunkline.access.key import KEY_BYTES_LIMIT, hash_key
 from trunkline.access.memory import Freshness, Memory, UnreachableError
 from trunkline.access.usage import LastUse
 from trunkline.errors import GatewayError
-from trunkline.store.account import Status, is_account_id
+from trunkline.store.account import Account, is_account_id
 from trunkline.store.key import KeyMatch
 from trunkline.store.store import Store
 
@@ -69,7 +69,7 @@ class Verifier:
         self._wall_clock = wall_clock
         freshness = freshness or Freshness()
         self._keys = Memory[bytes, _Verdict](self._look_up_keys, freshness, clock)
-        self._accounts = Memory[str, Status](self._look_up_accounts, freshness, clock)
+        self._accounts = Memory[str, Account](self._look_up_accounts, freshness, clock)
         self._last_use = LastUse(store.keys.change_last_used)
         # OpenSSL takes 3 µs to set up an HMAC; a keyed BLAKE2 of this process alone finds it.
         self._quick = blake2s(key=token_bytes(32))
@@ -115,8 +115,8 @@ class Verifier:
         self._digests[self._hash_quickly(key)] = digest
         return verdict.grant
 
-    async def choose_account(self, grant: Grant, selected: str | None, body: str | None) -> str:
-        """The account for which a call counts.
+    async def choose_account(self, grant: Grant, selected: str | None, body: str | None) -> Seat:
+        """Whom a call counts for: the chosen account, with its terms and the key's.
 
         The header's account scopes the call, else the body's, else the key's own; where header
         and body both name one, the key must be allowed both. An empty text names none.
@@ -130,10 +130,12 @@ class Verifier:
             GatewayError: ``permission_denied`` names the account that the key may not act for;
                 ``overloaded`` when the store does not answer.
         """
-        for wanted in (selected, body):
-            if wanted and wanted not in grant.accounts:
-                await self._require_account(grant, wanted)
-        return selected or body or grant.account_id
+        seats = [
+            grant.find_seat(wanted) or await self._find_seat(grant, wanted)
+            for wanted in (selected, body)
+            if wanted
+        ]
+        return seats[0] if seats else grant.seat
 
     def _hash_quickly(self, key: bytes) -> bytes:
         state = self._quick.copy()
@@ -146,7 +148,8 @@ class Verifier:
         await self._accounts.close()
         await self._last_use.close()
 
-    async def _require_account(self, grant: Grant, wanted: str) -> None:
+    async def _find_seat(self, grant: Grant, wanted: str) -> Seat:
+        """The seat at an account that is none of the key's own."""
         if not grant.admin:
             # Says the same of accounts that exist and of those that do not.
             raise GatewayError(
@@ -155,19 +158,20 @@ class Verifier:
                 f"leave the account out to act for {quote_text(grant.account_id)}.",
             )
         try:
-            status = await self._accounts.find(wanted) if is_account_id(wanted) else None
+            account = await self._accounts.find(wanted) if is_account_id(wanted) else None
         except UnreachableError:
             raise GatewayError("overloaded", _UNREACHABLE, retry_after_s=1) from None
-        if status is None:
+        if account is None:
             raise GatewayError(
                 "permission_denied",
                 f"The account {quote_text(wanted)} does not exist; "
                 "the operator can create it with: trunkline accounts create",
             )
-        if status != "active":
+        if account.status != "active":
             raise GatewayError(
                 "permission_denied", f"The account {quote_text(wanted)} is suspended."
             )
+        return grant.make_seat(wanted, account.terms)
 
     def _look_up_keys(self, digests: Sequence[bytes]) -> Mapping[bytes, _Verdict]:
         matches = {match.hash: match for match in self._store.keys.find_by_hash(digests)}
@@ -178,9 +182,8 @@ class Verifier:
             if (match := matches.get(digest)) and compare_digest(match.hash, digest)
         }
 
-    def _look_up_accounts(self, account_ids: Sequence[str]) -> Mapping[str, Status]:
-        found = self._store.accounts.find_many(account_ids)
-        return {account_id: account.status for account_id, account in found.items()}
+    def _look_up_accounts(self, account_ids: Sequence[str]) -> Mapping[str, Account]:
+        return self._store.accounts.find_many(account_ids)
 
     def _is_expired(self, verdict: _Verdict) -> bool:
         return verdict.expires_at_us is not None and verdict.expires_at_us <= self._now_us()
@@ -195,14 +198,30 @@ def _judge(match: KeyMatch) -> _Verdict:
     grant, refusal = None, ""
     if key.revoked_at_us is not None:
         refusal = _REVOKED
-    elif not match.active:
+    elif key.account_id not in match.account_terms:
         refusal = _SUSPENDED
     else:
-        grant = Grant(
-            key_id=key.id,
-            account_id=key.account_id,
-            accounts=match.active_accounts | {key.account_id},
-            admin=key.role == "admin",
-            models=key.models,
-        )
+        grant = _make_grant(match)
     return _Verdict(grant, refusal, key.expires_at_us, key.last_used_at_us)
+
+
+def _make_grant(match: KeyMatch) -> Grant:
+    key = match.key
+    seat = Seat(
+        account_id=key.account_id,
+        account_terms=match.account_terms[key.account_id],
+        key_id=key.id,
+        key_subject=key.subject_id,
+        key_terms=key.terms,
+    )
+    return Grant(
+        key_id=key.id,
+        key_subject=key.subject_id,
+        account_id=key.account_id,
+        accounts=frozenset(match.account_terms),
+        terms=key.terms,
+        account_terms=match.account_terms,
+        seat=seat,
+        admin=key.role == "admin",
+        models=key.models,
+    )

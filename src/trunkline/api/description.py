@@ -42,7 +42,123 @@ SCHEMAS: Final[dict[str, str]] = {
 }
 """By schema name; where a schema is missing, its docstring is told."""
 
+_LIMITS: Final = "Requests and tokens a minute, and calls at once."
+_BUDGETS: Final = "How much may be used in a period; only one of the same unit and period."
+_LEAVING: Final = (
+    "When a client leaves: `cancel` the call at once and count what came, or `drain` it within a "
+    "bound to learn the provider's own count."
+)
+_OVER: Final = (
+    "A call whose worst case does not fit into a budget: `refuse` it, or `clamp` its output to "
+    "what is left."
+)
+_PATTERNS: Final = "Names of models that it may use; `*` and `?` match any text. Null for all."
+_FURTHER: Final = "Accounts that it may act for beside its own."
+_EXPIRY: Final = "When it ends, with its offset from UTC. Null for never."
+_ROWS: Final = {
+    "has_more": "Whether rows follow.",
+    "next": "Id to send as `after` for the next page; null on the last.",
+}
+_LIMIT_TEXTS: Final = {
+    "rpm": "Requests a minute.",
+    "tpm": "Tokens a minute, input and output together.",
+    "concurrent": "Calls at the same time.",
+}
+_BUDGET_TEXTS: Final = {
+    "period": "`day` and `month` begin at midnight UTC; `total` never ends.",
+    "usd": 'Dollars as a decimal text, exact: `"12.50"`, six digits behind the point at most.',
+    "tokens": "Tokens, input and output together.",
+}
+
+ADMIN_FIELDS: Final[dict[str, dict[str, str]]] = {
+    "LimitsForm": _LIMIT_TEXTS,
+    "LimitsView": _LIMIT_TEXTS,
+    "BudgetForm": _BUDGET_TEXTS,
+    "BudgetView": _BUDGET_TEXTS,
+    "AccountCreation": {
+        "id": "Any printable text without blanks at its ends; never changes.",
+        "name": "Who it is, for people.",
+        "limits": _LIMITS,
+        "budgets": _BUDGETS,
+        "leaving": _LEAVING,
+        "over_budget": _OVER,
+    },
+    "AccountChange": {
+        "name": "Who it is, for people.",
+        "status": "Keys of a `suspended` account are refused.",
+        "limits": f"{_LIMITS} Those that are absent stay; null removes all.",
+        "budgets": f"{_BUDGETS} Replaces all that there are.",
+        "leaving": _LEAVING,
+        "over_budget": _OVER,
+    },
+    "KeyCreation": {
+        "account_id": "The account that it belongs to; never changes.",
+        "name": "What it is for, for people.",
+        "role": "An `admin` may act for every account and use the admin API; never changes.",
+        "models": _PATTERNS,
+        "accounts": _FURTHER,
+        "expires_at": _EXPIRY,
+        "limits": _LIMITS,
+        "budgets": _BUDGETS,
+    },
+    "KeyEdit": {
+        "name": "What it is for, for people.",
+        "models": _PATTERNS,
+        "accounts": f"{_FURTHER} Replaces all that there are.",
+        "expires_at": _EXPIRY,
+        "limits": f"{_LIMITS} Those that are absent stay; null removes all.",
+        "budgets": f"{_BUDGETS} Replaces all that there are.",
+    },
+    "Rotation": {
+        "overlap_s": "How many seconds the old key goes on beside the new one; 0 ends it at once.",
+    },
+    "AccountView": {"leaving": _LEAVING, "over_budget": _OVER},
+    "KeyView": {
+        "prefix": "The first characters of its text.",
+        "accounts": _FURTHER,
+        "state": "Whether it is refused, and why; its account may be suspended besides.",
+        "last_used_at": "Exact to about a minute.",
+    },
+    "CreatedKey": {"key": "Its text; nothing can show it again."},
+    "AuditView": {
+        "actor": "Id of the admin key that did it, `cli:` and a login name, or `environment`.",
+        "before": "The whole account or key before it as it is stored, times in microseconds and "
+        "amounts in micro-dollars or tokens; null when it was created.",
+        "after": "The same after it.",
+    },
+    "AccountPage": _ROWS,
+    "KeyPage": _ROWS,
+    "AuditPage": _ROWS,
+}
+"""Fields of the admin API, by schema."""
+
+ADMIN_PARAMETERS: Final[dict[str, str]] = {
+    "account_id": "Id of an account. In a path it is percent-encoded: `a/b` is `a%2Fb`.",
+    "key_id": "Id of a key.",
+    "limit": "How many rows at most.",
+    "after": "Begin after the row with this id: the `next` of the page before.",
+    "kind": "Only changes of accounts, or of keys.",
+    "subject_id": "Only changes of this account or key.",
+}
+"""Parameters of the admin API, by name."""
+
+USAGE_PARAMETERS: Final[dict[str, str]] = {
+    "since": "First day (UTC): `2026-01-31`, `2026-01`, `today`, `yesterday`, or `7d` or `2w` for "
+    "that long ago. Without it, the first of the month of `until`.",
+    "until": "Last day, likewise. Without it, today.",
+    "by": "What the sums are split by, with commas between: `day`, `hour`, `account`, `key`, "
+    "`model`, `target`, `status`. Without it, `model`.",
+    "account": "Only calls of this account.",
+    "key": "Only calls with the key of this id.",
+    "model": "Only calls for this public name.",
+    "target": "Only calls that this `provider/model` answered.",
+    "status": "Only calls that ended so: `complete`, `failed`, `left`, `refused`, `lost`.",
+    "format": "`json`, or `csv`: the rows without their total.",
+}
+"""Parameters of the usage report, by name."""
+
 FIELDS: Final[dict[str, dict[str, str]]] = {
+    **ADMIN_FIELDS,
     "CompletionBody": {
         "model": _MODEL,
         "prompt": "The prompt: one raw text.",
@@ -196,12 +312,13 @@ CODES: Final[dict[Code, str]] = {
     "invalid_request": "The request is well-formed, but cannot be done: say, five stop sequences, "
     "or an image for a model that takes none.",
     "validation_error": "A field is missing, of the wrong type or out of range, or the body is no "
-    "JSON. `detail` lists every fault with its place.",
+    "JSON; in the admin API also a field that does not exist. `detail` lists every fault with its "
+    "place.",
     "context_length_exceeded": "The prompt is longer than the model's context.",
     "invalid_api_key": "There is no key, or nobody holds this one.",
-    "permission_denied": "The key may not use this account or this model.",
+    "permission_denied": "The key may not use this account or this model, or is no admin's.",
     "model_not_found": "No model has this name, or the target no longer has it.",
-    "route_not_found": "No route has this path.",
+    "route_not_found": "No route has this path, or nothing has the id in it.",
     "method_not_allowed": "The route takes another method; `allow` names it.",
     "request_too_large": "The body is larger than the operator allows.",
     "rate_limit_exceeded": "Too many requests; wait for `retry-after` seconds.",
@@ -210,8 +327,8 @@ CODES: Final[dict[Code, str]] = {
     "upstream_auth": "The model's server refused the gateway's own key; tell the operator.",
     "upstream_error": "The model's server failed, or broke off its answer.",
     "upstream_timeout": "The model's server took too long.",
-    "overloaded": "The model's server has no capacity left, or the gateway is stopping; wait for "
-    "`retry-after` seconds.",
+    "overloaded": "The model's server has no capacity left, the gateway is stopping, or its "
+    "database does not answer; wait for `retry-after` seconds.",
     "internal_error": "A fault of the gateway; its log has the cause under the request id.",
 }
 """When each error code is answered."""

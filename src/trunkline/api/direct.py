@@ -5,6 +5,7 @@ every path that is not an inference route goes through ASGI as usual (docs/decis
 """
 
 import asyncio
+import time
 from asyncio.events import TimerHandle
 from collections import deque
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ class DirectProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with the same body as every other failure."""
         error = GatewayError("invalid_request", msg)
-        request_id = make_request_id()
+        request_id = make_request_id(time.time_ns())
         head = write_head(write_failure_headers(error, request_id))
         body = write_failure(error, request_id)
         lines = b"%b%b%bcontent-length: %d\r\n%b%b"

@@ -42,6 +42,11 @@ def list_fields(schema: Json, schemas: Json, *, optional_null: bool) -> list[Fie
     return list(_walk(schema, schemas, "", () if optional_null else ("null",)))
 
 
+def describe_kind(schema: Json) -> tuple[str, ...]:
+    """The type and the rules, in words, of a value that is no object."""
+    return (_name_kind(schema, {}), *_list_rules(schema, [schema]))
+
+
 def _walk(
     schema: Json, schemas: Json, within: str, shown: tuple[str, ...], above: tuple[str, ...] = ()
 ) -> Iterator[Field]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 import trunkline
-from trunkline.api import description, sample
+from trunkline.api import admin_reference, description, sample
 from trunkline.api.route import DEFAULT_PREFIX, INFERENCE
 from trunkline.api.schema import ERROR, Json, refer, write_event, write_schemas
 from trunkline.errors import KINDS, Code
@@ -112,17 +112,14 @@ def write_document() -> Json:
             {"url": "/"},
             {"url": DEFAULT_PREFIX, "description": "Where the SGP clients' local environment asks"},
         ],
-        "tags": [
-            {"name": "SGP", "description": "The routes of Scale's GenAI Platform."},
-            {"name": "OpenAI", "description": "The same models in OpenAI's dialect."},
-            {"name": "Service", "description": "Health and reference."},
-        ],
-        "paths": {**_write_inference(), **_write_service()},
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": {
+            **_write_inference(),
+            **admin_reference.write_admin(_refer_errors(admin_reference.CODES), _KEY),
+            **_write_service(),
+        },
         "components": {
-            "schemas": write_schemas(
-                (face.body for face in _FACES.values()),
-                (part for face in _FACES.values() for part in (face.answer, face.chunk) if part),
-            ),
+            "schemas": _write_all_schemas(),
             "responses": {_error_name(status): _write_error(status) for status in _statuses(KINDS)},
             "headers": {
                 name: {"description": text, "schema": {"type": "string"}}
@@ -142,6 +139,21 @@ def write_document() -> Json:
     }
 
 
+def _write_all_schemas() -> Json:
+    faces = _FACES.values()
+    answers = [part for face in faces for part in (face.answer, face.chunk) if part]
+    return write_schemas(
+        [*(face.body for face in faces), *admin_reference.list_bodies()],
+        [*answers, *admin_reference.list_answers()],
+    )
+
+
+_TAGS: Final = {
+    "SGP": "The routes of Scale's GenAI Platform.",
+    "OpenAI": "The same models in OpenAI's dialect.",
+    admin_reference.TAG: "Accounts, keys, their limits and budgets, and what was used; for admins.",
+    "Service": "Health and reference.",
+}
 _PARAMETERS: Final = {
     "account": ("x-selected-account-id", "Account to act for; the key's own when absent."),
     "strict": (
@@ -225,7 +237,7 @@ def _write_operation(path: str, face: _Face) -> Json:
 
 
 def _write_service() -> Json:
-    status: Json = {"status": {"enum": ["ok", "unavailable"]}}
+    status: Json = {"status": {"enum": ["ok", "degraded", "unavailable"]}}
     health = {"type": "object", "properties": status, "required": ["status"]}
     ready = {
         **health,
@@ -233,7 +245,7 @@ def _write_service() -> Json:
             **status,
             "reasons": {
                 "type": "object",
-                "description": "What is missing, by name; empty when ready.",
+                "description": "What is not as it should be, by name; empty when all is.",
                 "additionalProperties": {"type": "string"},
             },
         },
@@ -245,6 +257,9 @@ def _write_service() -> Json:
         "/readyz": _write_get(
             "/readyz", "Can it serve?", "It can.", (_JSON, ready, {**ok, "reasons": {}})
         ),
+        "/metrics": _write_get(
+            "/metrics", "Metrics", "Prometheus text.", ("text/plain", {"type": "string"}, None)
+        ),
         "/openapi.json": _write_get(
             "/openapi.json", "This document", "OpenAPI 3.1.", (_JSON, {"type": "object"}, None)
         ),
@@ -252,12 +267,20 @@ def _write_service() -> Json:
             "/docs", "This document as a page", "HTML.", ("text/html", {"type": "string"}, None)
         ),
     }
+    _require_key(paths["/metrics"]["get"], "/metrics", ("invalid_api_key", "permission_denied"))
     waiting = {"status": "unavailable", "reasons": {"local/smollm2": "not running"}}
     paths["/readyz"]["get"]["responses"]["503"] = {
         "description": "It cannot, and says why.",
         "content": {_JSON: {"schema": ready, "example": waiting}},
     }
     return paths
+
+
+def _require_key(operation: Json, path: str, codes: tuple[Code, ...]) -> None:
+    operation["security"] = _KEY
+    operation["responses"].update(_refer_errors(codes))
+    curl = sample.write_curl(path, None, key=True)
+    operation["x-codeSamples"] = _write_samples({"curl": curl})
 
 
 def _write_models() -> Json:
@@ -287,10 +310,8 @@ def _write_models() -> Json:
     )
     operation = item["get"]
     operation["tags"] = ["OpenAI"]
-    operation["security"] = _KEY
-    operation["responses"].update(_refer_errors(("invalid_api_key",)))
-    curl = sample.write_curl("/v1/models", None, key=True)
-    operation["x-codeSamples"] = _write_samples({"curl": curl, "Python": sample.MODELS_PYTHON})
+    _require_key(operation, "/v1/models", ("invalid_api_key",))
+    operation["x-codeSamples"] += _write_samples({"Python": sample.MODELS_PYTHON})
     return item
 
 

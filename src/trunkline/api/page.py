@@ -7,12 +7,12 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from trunkline.api.field import Field, list_fields
+from trunkline.api.field import Field, describe_kind, list_fields
 from trunkline.api.schema import Json, find_chunk
 
 _JSON: Final = "application/json"
 _STREAM: Final = "text/event-stream"
-_METHODS: Final = ("get", "post")
+_METHODS: Final = ("get", "post", "patch", "delete")
 
 
 def write_page(document: Json) -> str:
@@ -162,6 +162,7 @@ def _write_route(document: Json, method: str, path: str, operation: Json) -> str
         ),
         f'<p class="note">{_word_security(operation)}</p>',
         f'<p class="prose">{_prose(operation.get("description", ""))}</p>',
+        _write_parameters(operation),
         _write_request(document, operation),
         _write_answers(document, operation),
         "</div>",
@@ -180,15 +181,31 @@ def _word_security(operation: Json) -> str:
     return f'Needs <a href="#keys">a key</a>: {ways}.'
 
 
+def _write_parameters(operation: Json) -> str:
+    """The parameters of the path and the query; headers are told once for all routes."""
+    rows = "".join(
+        _write_item(
+            escape(each["name"]),
+            each["description"],
+            ", ".join((each["in"], *describe_kind(each["schema"]))),
+            "required" if each["required"] else "",
+        )
+        for each in operation.get("parameters", ())
+        if "$ref" not in each
+    )
+    return f'<h4>Parameters</h4><ul class="fields">{rows}</ul>' if rows else ""
+
+
 def _write_request(document: Json, operation: Json) -> str:
     if "requestBody" not in operation:
         return ""
     schemas = document["components"]["schemas"]
     schema = operation["requestBody"]["content"][_JSON]["schema"]
-    fields = list_fields(schema, schemas, optional_null=True)
+    fields = list_fields(schema, schemas, optional_null="x-null" not in operation)
     about = _find_description(schema, schemas)
+    null = operation.get("x-null", "Null means absent.")
     return (
-        f'<h4>Request</h4><p class="prose">{_prose(about)} Null means absent.</p>'
+        f'<h4>Request</h4><p class="prose">{_prose(f"{about} {null}".strip())}</p>'
         f"{_write_fields(fields)}"
     )
 

@@ -34,9 +34,12 @@ class Sample(msgspec.Struct, frozen=True):
     python: dict[str, str]
 
 
-def write_curl(path: str, body: Json | None, *, key: bool) -> str:
-    """A request as a command line."""
-    parts = [f"curl {ADDRESS}{path}"]
+def write_curl(path: str, body: Json | None, *, key: bool, method: str = "") -> str:
+    """A request as a command line; ``method`` where it is not the one that curl would take."""
+    address = f"{ADDRESS}{path}"
+    parts = [f"curl '{address}'" if "?" in path else f"curl {address}"]
+    if method and method != ("GET" if body is None else "POST"):
+        parts.append(f"-X {method}")
     if key:
         parts.append(f'-H "x-api-key: ${KEY_VARIABLE}"')
     if body is not None:

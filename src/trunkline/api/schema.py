@@ -91,7 +91,7 @@ def _finish(name: str, schema: Json) -> None:
         del schema["properties"][field]
     texts = description.FIELDS.get(name, {})
     for field, inner in schema["properties"].items():
-        if inner.get("default", ...) is None:
+        if inner.get("default", ...) in (None, ()):
             del inner["default"]
         if field in texts:
             inner["description"] = texts[field]

@@ -1,7 +1,9 @@
-"""The routes beside inference: health, models, the OpenAPI document and its page."""
+"""The routes beside inference: health, models, the admin API, the OpenAPI document and its page."""
 
 import functools
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -11,12 +13,24 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from trunkline.access.grant import Grant
+from trunkline.api.admin import list_admin_routes
+from trunkline.api.admin_route import AdminDesk
 from trunkline.call import make_request_id
 from trunkline.errors import GatewayError
 from trunkline.wire.failure import write_failure, write_failure_headers
 
-Probe = Callable[[], Awaitable[dict[str, str]]]
+Probe = Callable[[], Awaitable["Health"]]
+_METRICS: Final = (
+    "Metrics are shown to admin keys; set server.metrics_open to show them to everybody."
+)
 Admit = Callable[[dict[bytes, bytes]], Awaitable[Grant]]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """How the gateway is: what keeps it from serving, and what works only for now, by part."""
+
+    faults: dict[str, str] = {}
+    warnings: dict[str, str] = {}
 
 
 class Site:
@@ -25,22 +39,36 @@ class Site:
     Args:
         admit: says who is calling.
         list_models: the public names that would be answered.
-        probe: what keeps the gateway from serving: a reason by name, empty when ready.
+        probe: says how the gateway is.
+        measure: writes the metrics.
+        metrics_open: whether they are shown to everybody; else to admins.
+        admin: what the admin API works with; without it there are no routes below /admin.
     """
 
     def __init__(
-        self, admit: Admit, list_models: Callable[[], Sequence[str]], probe: Probe
+        self,
+        admit: Admit,
+        list_models: Callable[[], Sequence[str]],
+        probe: Probe,
+        admin: AdminDesk | None = None,
+        *,
+        measure: Callable[[], bytes] | None = None,
+        metrics_open: bool = False,
     ) -> None:
         self._admit = admit
         self._list_models = list_models
         self._probe = probe
+        self._measure = measure
+        self._metrics_open = metrics_open
         self.app = Starlette(
             routes=[
                 Route("/livez", self._live),
                 Route("/readyz", self._ready),
                 Route("/v1/models", self._models),
+                *([] if measure is None else [Route("/metrics", self._metrics)]),
                 Route("/openapi.json", self._document),
                 Route("/docs", self._page),
+                *([] if admin is None else list_admin_routes(admin)),
             ],
             exception_handlers={
                 GatewayError: _answer_failure,
@@ -53,9 +81,18 @@ class Site:
         return _json({"status": "ok"})
 
     async def _ready(self, _request: Request) -> Response:
-        reasons = await self._probe()
-        status = "unavailable" if reasons else "ok"
-        return _json({"status": status, "reasons": reasons}, 503 if reasons else 200)
+        health = await self._probe()
+        status = "unavailable" if health.faults else "degraded" if health.warnings else "ok"
+        reasons = health.faults | health.warnings
+        return _json({"status": status, "reasons": reasons}, 503 if health.faults else 200)
+
+    async def _metrics(self, request: Request) -> Response:
+        if not self._metrics_open:
+            grant = await self._admit(dict(request.scope["headers"]))
+            if not grant.admin:
+                raise GatewayError("permission_denied", _METRICS)
+        body = b"" if self._measure is None else self._measure()
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _models(self, request: Request) -> Response:
         grant = await self._admit(dict(request.scope["headers"]))
@@ -90,7 +127,7 @@ def _json(value: object, status: int = 200) -> Response:
 async def _answer_failure(_request: Request, error: Exception) -> Response:
     if not isinstance(error, GatewayError):
         raise error
-    request_id = make_request_id()
+    request_id = make_request_id(time.time_ns())
     headers = {
         name.decode(): value.decode() for name, value in write_failure_headers(error, request_id)
     }

@@ -14,8 +14,10 @@ COMMANDS: Final = {
     "serve": "start the gateway",
     "check": "validate a configuration file",
     "migrate": "bring the database to the newest schema",
-    "accounts": "create and list accounts",
-    "keys": "create, list and revoke API keys",
+    "accounts": "create, change and list accounts",
+    "keys": "create, change, rotate, revoke and list API keys",
+    "usage": "show what was used, by model, day, key or account",
+    "prices": "show what a model costs, and price past calls anew",
     "models": "list and pull model files for embedded engines",
 }
 

@@ -88,7 +88,7 @@ def _serve(args: argparse.Namespace, stack: ExitStack) -> None:
     variables = {
         name: value for name, value in os.environ.items() if name.lower() in PROXY_VARIABLES
     }
-    _run_server(Blueprint(settings, catalog, engines, place, pepper, variables), listener)
+    _run_server(Blueprint(settings, catalog, engines, data_dir, place, pepper, variables), listener)
 
 
 def _read_settings(args: argparse.Namespace, catalog: "Catalog") -> "Settings":

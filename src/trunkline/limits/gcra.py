@@ -55,8 +55,10 @@ def true_up(full_at_us: int, change_us: int, now_us: int) -> int:
 
 def count_left(full_at_us: int, per_minute: int, now_us: int) -> int:
     """The largest amount that could be taken now."""
-    used_us = max(0, full_at_us - now_us)
-    return max(0, MINUTE_US - used_us) * per_minute // MINUTE_US
+    used_us = full_at_us - now_us
+    if used_us <= 0:
+        return per_minute
+    return (MINUTE_US - used_us) * per_minute // MINUTE_US if used_us < MINUTE_US else 0
 
 
 def find_reset(full_at_us: int, now_us: int) -> int:

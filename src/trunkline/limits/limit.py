@@ -12,32 +12,12 @@ import msgspec
 
 from trunkline.errors import GatewayError
 from trunkline.limits import gcra
+from trunkline.terms import NO_LIMITS, Kind, Limits
 
-Kind = Literal["key", "account"]
 Unit = Literal["requests", "tokens", "calls at once"]
 
 BUSY_WAIT_US: Final = 1_000_000
 """The advice to whom has too many calls at once: nobody knows when one of them ends."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much may be asked for: requests and tokens a minute, calls at once; None for no limit.
-
-    Raises:
-        ValueError: a limit is less than 1.
-    """
-
-    rpm: int | None = None
-    tpm: int | None = None
-    concurrent: int | None = None
-
-    def __post_init__(self) -> None:
-        for limit in (self.rpm, self.tpm, self.concurrent):
-            if limit is not None and limit < 1:
-                raise ValueError("a limit is 1 or more")
-
-
-NO_LIMITS: Final = Limits()
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -209,43 +189,49 @@ def write_headers(reading: Reading) -> bytes:
     a duration like ``6m0s``.
     Nothing for a limit that nobody has; calls at once have no such headers.
     """
-    requests: list[tuple[int, int, int]] = []
-    tokens: list[tuple[int, int, int]] = []
+    requests, tokens = _NO_GAUGE, _NO_GAUGE
     now_us = reading.now_us
     for subject, standing in zip(reading.subjects, reading.standings, strict=True):
-        rpm, tpm = subject.limits.rpm, subject.limits.tpm
-        if rpm is not None:
-            full_at_us = standing.requests_full_us
-            requests.append((gcra.count_left(full_at_us, rpm, now_us), -full_at_us, rpm))
-        if tpm is not None:
-            full_at_us = standing.tokens_full_us
-            tokens.append((gcra.count_left(full_at_us, tpm, now_us), -full_at_us, tpm))
-    lines = ""
-    if requests:
-        lines += _write_tightest("requests", requests, now_us)
-    if tokens:
-        lines += _write_tightest("tokens", tokens, now_us)
-    return lines.encode()
+        limits = subject.limits
+        if limits.rpm is not None:
+            requests = _pick(requests, standing.requests_full_us, limits.rpm, now_us)
+        if limits.tpm is not None:
+            tokens = _pick(tokens, standing.tokens_full_us, limits.tpm, now_us)
+    lines = b""
+    if requests[2]:
+        left, full_at_us, limit = requests
+        lines = _REQUESTS % (limit, left, write_duration(full_at_us - now_us).encode())
+    if tokens[2]:
+        left, full_at_us, limit = tokens
+        lines += _TOKENS % (limit, left, write_duration(full_at_us - now_us).encode())
+    return lines
 
 
-def _write_tightest(unit: Unit, gauges: list[tuple[int, int, int]], now_us: int) -> str:
-    """The headers of the limit with the least left; of several, of the one that is full last.
+_Gauge = tuple[int, int, int]
+"""What is left of a limit a minute, when all of it will be left, and the limit."""
+_NO_GAUGE: Final[_Gauge] = (0, 0, 0)
+_LINES: Final = (
+    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%b\r\n"
+)
+_REQUESTS: Final = _LINES % ((b"requests",) * 3)
+_TOKENS: Final = _LINES % ((b"tokens",) * 3)
 
-    A gauge is what is left, the instant at which all is left, negated, and the limit.
-    """
-    left, minus_full_at_us, limit = min(gauges)
-    reset = write_duration(gcra.find_reset(-minus_full_at_us, now_us))
-    return (
-        f"x-ratelimit-limit-{unit}: {limit}\r\nx-ratelimit-remaining-{unit}: {left}\r\n"
-        f"x-ratelimit-reset-{unit}: {reset}\r\n"
-    )
+
+def _pick(other: _Gauge, full_at_us: int, limit: int, now_us: int) -> _Gauge:
+    """The limit with the least left, this one or the other; of several, the one full last."""
+    left = gcra.count_left(full_at_us, limit, now_us)
+    if other[2] and (other[0] < left or (other[0] == left and other[1] >= full_at_us)):
+        return other
+    return (left, full_at_us, limit)
 
 
 def write_duration(duration_us: int) -> str:
     """A duration as OpenAI writes it in headers, rounded up to milliseconds.
 
-    Go's form: ``0s``, ``17ms``, ``1s``, ``8.64s``, ``6m0s``, ``1h0m0.5s``.
+    Go's form: ``0s``, ``17ms``, ``1s``, ``8.64s``, ``6m0s``, ``1h0m0.5s``. What has passed is 0.
     """
+    if duration_us <= 0:
+        return "0s"
     duration_ms = -(-duration_us // 1000)
     if 0 < duration_ms < 1000:
         return f"{duration_ms}ms"

@@ -34,6 +34,9 @@ class Limiter(Protocol):
             GatewayError: ``overloaded``, when it cannot be decided.
         """
 
+    async def check(self) -> str | None:
+        """Find out now whether the limits can be told, and return the ``fault``."""
+
     async def settle_all(self) -> None:
         """Wait until every permit that has ended counts as ended, or cannot be told so."""
 

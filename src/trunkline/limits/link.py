@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
+from trunkline.limits.wait import is_done_soon
+
 Argument = str | int
 Reply = list[int]
 
@@ -97,8 +99,7 @@ class Link:
         while self._orders:
             batch, self._orders = self._orders[:_BATCH], self._orders[_BATCH:]
             try:
-                async with asyncio.timeout(self._answer_s):
-                    replies = await self._exchange(batch)
+                replies = await self._exchange_soon(batch)
             except asyncio.CancelledError:
                 self._fail(batch, _STOPPING)
                 raise
@@ -113,6 +114,18 @@ class Link:
                     self._fail([order], str(reply))
                 elif not order.future.done():
                     order.future.set_result(reply)
+
+    async def _exchange_soon(self, batch: list[_Order]) -> list[Reply | ResponseError]:
+        """As ``_exchange``, in time, or not at all."""
+        exchange = asyncio.create_task(self._exchange(batch))
+        try:
+            if await is_done_soon(exchange, self._answer_s):
+                return exchange.result()
+        finally:
+            if not exchange.done():
+                exchange.cancel()
+                await asyncio.wait((exchange,))
+        raise TimeoutError
 
     async def _exchange(self, batch: list[_Order]) -> list[Reply | ResponseError]:
         """One answer an order; a server that does not know a script yet is told it."""

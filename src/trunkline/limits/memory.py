@@ -64,6 +64,9 @@ class MemoryLimiter:
             home[subject.id] = standing
         return Permit(Reading(subjects, tokens, standings, now_us), self._end)
 
+    async def check(self) -> None:
+        """Nothing can be wrong with them."""
+
     async def settle_all(self) -> None:
         """Nothing to wait for."""
 

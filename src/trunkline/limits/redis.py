@@ -21,7 +21,6 @@ from trunkline.limits.address import mask_url
 from trunkline.limits.lease import Claim, Leases, Patience, is_leased, name_keys
 from trunkline.limits.limit import (
     FREE,
-    Limits,
     Permit,
     Reading,
     Refusal,
@@ -32,6 +31,7 @@ from trunkline.limits.limit import (
 from trunkline.limits.limiter import Away
 from trunkline.limits.link import Link, LinkError, Reply, load_script
 from trunkline.limits.memory import MemoryLimiter
+from trunkline.terms import Limits
 
 _ADMIT: Final = load_script("admit")
 _FAULTS: Final[dict[Away, str]] = {

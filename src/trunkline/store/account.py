@@ -1,18 +1,22 @@
 """Accounts in the store: who is billed and limited, under ids that the operator chose."""
 
-from collections.abc import Iterable
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from trunkline.store.database import Database
+from trunkline.store.page import Page
 from trunkline.store.schema import ACCOUNTS
+from trunkline.store.transaction import Transaction
+from trunkline.terms import NO_ACCOUNT_TERMS, AccountTerms
 
 Status = Literal["active", "suspended"]
 
 ID_LENGTH: Final = 200
+NAME_LENGTH: Final = 200
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +26,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     status: Status
     created_at_us: int
+    terms: AccountTerms = NO_ACCOUNT_TERMS
 
 
 class AccountExistsError(ValueError):
@@ -53,13 +58,15 @@ class Accounts:
     """The accounts of one database.
 
     Args:
-        database: where they are kept.
+        database: where they are kept; a transaction, to be part of a larger write.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database | Transaction) -> None:
         self._database = database
 
-    def create(self, account_id: str, name: str, now_us: int) -> Account:
+    def create(
+        self, account_id: str, name: str, now_us: int, terms: AccountTerms = NO_ACCOUNT_TERMS
+    ) -> Account:
         """Add an active account and return it.
 
         Raises:
@@ -71,14 +78,23 @@ class Accounts:
                 f"an account's id is 1 to {ID_LENGTH} printable characters "
                 "without blanks at the ends"
             )
-        if name and not name.isprintable():
-            raise ValueError("an account's name must be printable")
-        account = Account(id=account_id, name=name, status="active", created_at_us=now_us)
-        addition = insert(ACCOUNTS).values(msgspec.structs.asdict(account))
-        try:
-            self._database.apply(lambda connection: connection.execute(addition))
-        except IntegrityError as error:
-            raise AccountExistsError(f"account {account_id!r} exists already") from error
+        _check_name(name)
+        account = Account(
+            id=account_id, name=name, status="active", created_at_us=now_us, terms=terms
+        )
+        row = {**msgspec.structs.asdict(account), "terms": _write_terms(terms)}
+
+        def add(connection: Connection) -> None:
+            # Asked first, so that of two writes at once one is tried again, rather than failed.
+            taken = select(ACCOUNTS.c.id).where(ACCOUNTS.c.id == account_id)
+            if connection.scalar(taken) is not None:
+                raise AccountExistsError(f"account {account_id!r} exists already")
+            try:
+                connection.execute(insert(ACCOUNTS).values(row))
+            except IntegrityError as error:
+                raise AccountExistsError(f"account {account_id!r} exists already") from error
+
+        self._database.apply(add)
         return account
 
     def find(self, account_id: str) -> Account | None:
@@ -91,20 +107,77 @@ class Accounts:
         query = select(ACCOUNTS).where(ACCOUNTS.c.id.in_(wanted))
         with self._database.read() as connection:
             rows = connection.execute(query).mappings().all()
-        return {row["id"]: Account(**row) for row in rows}
+        return {row["id"]: read_account(row) for row in rows}
 
-    def list(self) -> list[Account]:
-        """Every account, oldest first."""
-        query = select(ACCOUNTS).order_by(ACCOUNTS.c.created_at_us, ACCOUNTS.c.id)
+    def list(self, after: str | None = None, limit: int | None = None) -> list[Account]:
+        """The accounts, oldest first.
+
+        Args:
+            after: the id of the last account of the page before; None for the first page.
+            limit: how many at most; None for all.
+
+        Raises:
+            CursorUnknownError: there is no account with the id ``after``.
+            ValueError: the limit is less than 1.
+        """
+        page = Page(after, limit)
         with self._database.read() as connection:
-            return [Account(**row) for row in connection.execute(query).mappings()]
+            query = page.cut(connection, select(ACCOUNTS), ACCOUNTS, "created_at_us", newest=False)
+            return [read_account(row) for row in connection.execute(query).mappings()]
 
-    def change_status(self, account_id: str, status: Status) -> None:
-        """Suspend an account or make it active again.
+    def change(
+        self,
+        account_id: str,
+        *,
+        name: str | None = None,
+        status: Status | None = None,
+        terms: AccountTerms | None = None,
+    ) -> Account:
+        """Change what is given, leave the rest, and return the account as it is now.
 
         Raises:
             AccountUnknownError: there is no such account.
+            ValueError: the name cannot be one.
         """
-        change = update(ACCOUNTS).where(ACCOUNTS.c.id == account_id).values(status=status)
-        if self._database.apply(lambda connection: connection.execute(change).rowcount) == 0:
+        values: dict[str, Any] = {}
+        if name is not None:
+            _check_name(name)
+            values["name"] = name
+        if status is not None:
+            values["status"] = status
+        if terms is not None:
+            values["terms"] = _write_terms(terms)
+        if not is_account_id(account_id):
             raise AccountUnknownError(account_id)
+
+        def change_row(connection: Connection) -> Account:
+            own = ACCOUNTS.c.id == account_id
+            if values:
+                connection.execute(update(ACCOUNTS).where(own).values(values))
+            row = connection.execute(select(ACCOUNTS).where(own)).mappings().one_or_none()
+            if row is None:
+                raise AccountUnknownError(account_id)
+            return read_account(row)
+
+        return self._database.apply(change_row)
+
+
+def read_terms(row: Any) -> AccountTerms:
+    """An account's terms from their column, in which null stands for none."""
+    return NO_ACCOUNT_TERMS if row is None else msgspec.convert(row, AccountTerms)
+
+
+def read_account(row: Mapping[Any, Any]) -> Account:
+    """The account of a row of its table."""
+    return Account(**{**row, "terms": read_terms(row["terms"])})
+
+
+def _write_terms(terms: AccountTerms) -> Any:
+    return None if terms == NO_ACCOUNT_TERMS else msgspec.to_builtins(terms)
+
+
+def _check_name(name: str) -> None:
+    if name and not name.isprintable():
+        raise ValueError("an account's name must be printable")
+    if len(name) > NAME_LENGTH:
+        raise ValueError(f"an account's name has at most {NAME_LENGTH} characters")

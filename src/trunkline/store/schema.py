@@ -10,10 +10,12 @@ from typing import Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -22,7 +24,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration: a database with this stamp is opened without loading Alembic."""
 
 METADATA: Final = MetaData(
@@ -42,6 +44,7 @@ ACCOUNTS: Final = Table(
     Column("name", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
+    Column("terms", JSON(none_as_null=True)),
     CheckConstraint("status IN ('active', 'suspended')", name="status"),
 )
 
@@ -59,9 +62,12 @@ KEYS: Final = Table(
     Column("revoked_at_us", BigInteger),
     Column("created_at_us", BigInteger, nullable=False),
     Column("last_used_at_us", BigInteger),
+    Column("terms", JSON(none_as_null=True)),
+    Column("subject_id", Text),
     CheckConstraint("role IN ('admin', 'member')", name="role"),
     Index("ix_keys_account_id", "account_id"),
 )
+"""``subject_id`` is null unless the key came by rotation: then the first key of its chain."""
 
 KEY_ACCOUNTS: Final = Table(
     "key_accounts",
@@ -70,6 +76,142 @@ KEY_ACCOUNTS: Final = Table(
     Column("account_id", Text, ForeignKey("accounts.id"), primary_key=True),
     Index("ix_key_accounts_account_id", "account_id"),
 )
+
+# Nothing below refers to an account or a key: what was used stays known without them.
+
+ENTRIES: Final = Table(
+    "entries",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("finish_reason", Text, nullable=False),
+    Column("changes", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("usage_source", Text, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("audio_input_tokens", BigInteger, nullable=False),
+    Column("audio_output_tokens", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger),
+    Column("queue_us", BigInteger, nullable=False),
+    Column("first_token_us", BigInteger),
+    Column("total_us", BigInteger, nullable=False),
+    Index("ix_entries_at_us", "at_us"),
+    Index("ix_entries_account_id", "account_id", "at_us"),
+)
+"""A call each. ``cost_micros`` is null for what has no price."""
+
+ATTEMPTS: Final = Table(
+    "attempts",
+    METADATA,
+    Column("entry_id", Text, ForeignKey("entries.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("target", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("finish_reason", Text, nullable=False),
+    Column("usage_source", Text, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("audio_input_tokens", BigInteger, nullable=False),
+    Column("audio_output_tokens", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger),
+    Column("first_token_us", BigInteger),
+    Column("total_us", BigInteger, nullable=False),
+)
+"""A try at a target each, numbered from 1."""
+
+USAGE_DAYS: Final = Table(
+    "usage_days",
+    METADATA,
+    Column("day", Integer, primary_key=True),
+    Column("account_id", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("failed_calls", BigInteger, nullable=False),
+    Column("unpriced_calls", BigInteger, nullable=False),
+    Column("unknown_calls", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("audio_input_tokens", BigInteger, nullable=False),
+    Column("audio_output_tokens", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+    Index("ix_usage_days_account_id", "account_id", "day"),
+)
+"""The sums of the entries of a day (days since 1970, UTC); kept longer than the entries."""
+
+JOURNALS: Final = Table(
+    "journals",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+)
+"""How far each journal has been shipped: what makes shipping happen exactly once."""
+
+BUDGET_WINDOWS: Final = Table(
+    "budget_windows",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("subject_id", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("starts_at_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("spent", BigInteger, nullable=False),
+)
+"""What shipped entries have used of a budget in one of its periods."""
+
+LEASES: Final = Table(
+    "leases",
+    METADATA,
+    Column("journal_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("subject_id", Text, primary_key=True),
+    Column("unit", Text, primary_key=True),
+    Column("period", Text, primary_key=True),
+    Column("starts_at_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("granted", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False, default=0),
+    Index("ix_leases_subject_id", "kind", "subject_id", "unit", "period", "starts_at_us"),
+)
+"""What a worker has taken of a window and not yet spent by a shipped entry or given back.
+
+``taken`` is the same before what shipped entries spent: the worker's own count, in which it finds
+out what became of a write whose answer was lost.
+"""
+
+AUDIT: Final = Table(
+    "audit",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("before", JSON(none_as_null=True)),
+    Column("after", JSON(none_as_null=True)),
+    Index("ix_audit_at_us", "at_us"),
+)
+"""What operators changed of accounts and keys; never a secret."""
 
 STAMP: Final = Table(
     "alembic_version",

@@ -7,11 +7,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.store.account import Accounts
 from trunkline.store.address import FILE_NAME, check_url, mask_url
+from trunkline.store.audit import Audit
 from trunkline.store.database import Database, StoreError, explain_error
 from trunkline.store.key import Keys
+from trunkline.store.lease import Leases
+from trunkline.store.ledger import Ledger
 from trunkline.store.revision import is_newest, renew_schema
 from trunkline.store.schema import REVISION
 from trunkline.store.sqlite import open_sqlite
+from trunkline.store.usage import Usage
 
 __all__ = ["FILE_NAME", "Migration", "Store", "migrate_store", "open_store"]
 
@@ -27,6 +31,10 @@ class Store:
         self.database = database
         self.accounts = Accounts(database)
         self.keys = Keys(database)
+        self.leases = Leases(database)
+        self.ledger = Ledger(database)
+        self.audit = Audit(database)
+        self.usage = Usage(database)
 
     def close(self) -> None:
         """Close every connection."""

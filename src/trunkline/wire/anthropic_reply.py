@@ -211,7 +211,9 @@ def _add_up(counts: Counts) -> Usage:
         prompt,
         completion,
         prompt + completion,
-        None if read is None else PromptDetails(cached_tokens=read),
+        None
+        if read is None and written is None
+        else PromptDetails(cached_tokens=read, cache_write_tokens=written or msgspec.UNSET),
         None
         if thought is None or thought.thinking_tokens is None
         else CompletionDetails(reasoning_tokens=thought.thinking_tokens),

@@ -247,7 +247,9 @@ def _add_up(counts: _Counts) -> Usage:
         prompt,
         counts.output_tokens,
         prompt + counts.output_tokens,
-        None if read is None else PromptDetails(cached_tokens=read),
+        None
+        if read is None and written is None
+        else PromptDetails(cached_tokens=read, cache_write_tokens=written or msgspec.UNSET),
     )
 
 

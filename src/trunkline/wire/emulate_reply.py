@@ -216,6 +216,8 @@ class EmulatedReply(FrameReply):
     def _look_inside(self) -> None:
         self.content_seen = self._inner.content_seen
         self.usage = self._inner.usage
+        self.pieces = self._inner.pieces
+        self.finish_reason = self._inner.finish_reason
 
     def _rewrite(self, choice: Any, at: int) -> Any:
         """A choice as the client shall see it; None where it says nothing to the client."""

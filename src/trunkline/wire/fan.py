@@ -49,8 +49,9 @@ def _add_details(kind: Any, details: list[Any]) -> Any:
         return None
     sums = {}
     for name in kind.__struct_fields__:
-        counts = [count for each in given if (count := getattr(each, name)) is not None]
-        sums[name] = sum(counts) if counts else None
+        counts = [count for each in given if isinstance(count := getattr(each, name), int)]
+        if counts:
+            sums[name] = sum(counts)
     return kind(**sums)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from trunkline.events import Usage
+from trunkline.events import FinishReason, Usage
 from trunkline.wire.body import read_fields
 from trunkline.wire.mend import Json
 from trunkline.wire.reply import Answer, FrameReply, Pair, StreamReply, decode_object, incomplete
@@ -22,6 +22,8 @@ _WITH_USAGE: Final = msgspec.Raw(b'{"include_usage":true}')
 # In a string of JSON the quotes would be escaped: only a field looks like this.
 _PROGRESS: Final = b'"prompt_progress":'
 _USAGE: Final = b'"usage":{'
+_RUNS: Final = b'"finish_reason":null'
+_OPENS: Final = b'"role":"assistant"'
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -71,11 +73,53 @@ def _add_usage(total: Json | None, more: Json) -> Json:
     }
 
 
+class _Progress(msgspec.Struct, gc=False):
+    """How much of the prompt has been read, of how many tokens."""
+
+    processed: int = 0
+
+
+class _Reported(msgspec.Struct, gc=False):
+    prompt_progress: _Progress | None = None
+
+
+_REPORT: Final = msgspec.json.Decoder(_Reported)
+
+
+class Count:
+    """Counts along: the engine tells how much of the prompt it has read, and sends a chunk a token.
+
+    It holds a token back only where a character is not complete yet, or a stop text may be.
+    """
+
+    def __init__(self) -> None:
+        self._read = 0
+        self.pieces = 0
+
+    def note(self, data: bytes) -> bool:
+        """Take in one chunk; True for a report that is not the client's to see."""
+        if _PROGRESS in data:
+            try:
+                reported = _REPORT.decode(data).prompt_progress
+            except msgspec.MsgspecError:
+                return True
+            self._read = reported.processed if reported else self._read
+            return True
+        if _RUNS in data and _OPENS not in data:
+            self.pieces += 1
+        return False
+
+    def write_usage(self) -> Usage:
+        """What has passed so far."""
+        return Usage(self._read, self.pieces, self._read + self.pieces)
+
+
 class EngineReply:
     """An engine's stream as OpenAI would have sent it: no progress, one usage, at the end."""
 
     def __init__(self, inner: StreamReply) -> None:
         self._inner = inner
+        self._count = Count()
         self._sse = SseReader()
         self._usage: Json | None = None
         self._last: Json | None = None
@@ -89,6 +133,21 @@ class EngineReply:
     def usage(self) -> Usage | None:
         """See ``StreamReply``."""
         return self._inner.usage
+
+    @property
+    def counted(self) -> Usage:
+        """See ``StreamReply``."""
+        return self._count.write_usage()
+
+    @property
+    def pieces(self) -> int:
+        """See ``StreamReply``."""
+        return self._count.pieces
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """See ``StreamReply``."""
+        return self._inner.finish_reason
 
     def feed(self, data: bytes) -> bytes:
         """See ``StreamReply``."""
@@ -105,7 +164,7 @@ class EngineReply:
 
     def _filter(self, frame: Frame) -> bytes:
         data = frame.data
-        if data == b"[DONE]" or _PROGRESS in data:
+        if data == b"[DONE]" or self._count.note(data):
             return b""
         if _USAGE in data and not frame.event:
             chunk = decode_object(data)
@@ -123,16 +182,22 @@ class EngineReply:
 class Fold(FrameReply):
     """A whole answer made of an engine's stream; its bytes come from ``finish``."""
 
-    __slots__ = ("_choices", "_head", "_sum")
+    __slots__ = ("_choices", "_count", "_head", "_sum")
 
     def __init__(self) -> None:
         super().__init__()
         self._head: Json = {}
         self._choices: dict[int, Json] = {}
         self._sum: Json | None = None
+        self._count = Count()
+
+    @property
+    def counted(self) -> Usage:
+        """See ``StreamReply``."""
+        return self._count.write_usage()
 
     def _take(self, data: bytes) -> bytes:
-        if _PROGRESS in data:
+        if self._count.note(data):
             return b""
         chunk = decode_object(data)
         usage = chunk.pop("usage", None)

@@ -122,11 +122,17 @@ def read_request(body: bytes) -> ChatRequest:
     if checked.n:
         check_limit("n", checked.n, CHOICE_LIMIT)
     options = checked.stream_options
+    # An upstream may honour either.
+    limits = [
+        each for each in (checked.max_tokens, checked.max_completion_tokens) if each is not None
+    ]
     return ChatRequest(
         checked.model,
         body,
         bool(checked.stream),
         bool(options and options.include_usage),
+        max(limits, default=None),
+        checked.n or 1,
     )
 
 

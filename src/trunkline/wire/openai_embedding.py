@@ -66,7 +66,7 @@ def read_request(body: bytes) -> ChatRequest:
         GatewayError: ``validation_error``, as for chat.
     """
     checked = read_body(_BODY, body)
-    return ChatRequest(checked.model, body, stream=False, include_usage=False)
+    return ChatRequest(checked.model, body, stream=False, include_usage=False, max_tokens=0)
 
 
 class EmbeddingPair:

@@ -84,6 +84,8 @@ def read_request(body: bytes) -> ChatRequest:
         body,
         bool(checked.stream),
         bool(options and options.include_usage),
+        checked.max_tokens,
+        max(checked.n or 1, checked.best_of or 1),
     )
 
 

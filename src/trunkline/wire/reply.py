@@ -38,6 +38,15 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     usage: Usage | None
     finish_reason: FinishReason | None
 
+    @property
+    def counted(self) -> None:
+        """A whole answer is counted by its provider, or by nobody."""
+
+    @property
+    def pieces(self) -> int:
+        """The tokens that so long a text may have, by a rule of thumb: four bytes each."""
+        return len(self.body) // 4
+
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
     """A whole answer read for a client of another format: first choice only."""
@@ -60,6 +69,18 @@ class StreamReply(Protocol):
     def usage(self) -> Usage | None:
         """What the provider has counted so far."""
 
+    @property
+    def counted(self) -> Usage | None:
+        """What has passed so far, where each token can be told; None elsewhere."""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of content have passed: most servers send one a token."""
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the first choice that ended did so."""
+
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for the upstream's; raises ``GatewayError`` for a broken reply."""
 
@@ -74,7 +95,16 @@ class FrameReply(ABC):
     client's bytes do not depend on how the upstream's were cut.
     """
 
-    __slots__ = ("_done", "_failure", "_is_plain", "_sse", "content_seen", "usage")
+    __slots__ = (
+        "_done",
+        "_failure",
+        "_is_plain",
+        "_sse",
+        "content_seen",
+        "finish_reason",
+        "pieces",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self._sse = SseReader()
@@ -83,6 +113,13 @@ class FrameReply(ABC):
         self._is_plain = True
         self.content_seen = False
         self.usage: Usage | None = None
+        self.pieces = 0
+        self.finish_reason: FinishReason | None = None
+
+    @property
+    def counted(self) -> Usage | None:
+        """See ``StreamReply``."""
+        return None
 
     def feed(self, data: bytes) -> bytes:
         """See ``StreamReply``."""

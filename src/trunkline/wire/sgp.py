@@ -201,6 +201,7 @@ class CompletionStream(FrameReply):
             body = cut_frame(data)
             text = self._upstream.read_token(body) if body is not None else None
             if text:
+                self.pieces += 1
                 return _write_chunk(text)
         return super().feed(data)
 
@@ -210,10 +211,12 @@ class CompletionStream(FrameReply):
             match event:
                 case TextDelta(text=text):
                     self.content_seen = True
+                    self.pieces += 1
                     out += _write_chunk(text)
                 case Finish():
                     self.content_seen = True
                     self._finish = event
+                    self.finish_reason = event.reason
                 case Usage():
                     self.usage = event
         return out

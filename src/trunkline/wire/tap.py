@@ -66,6 +66,7 @@ class Tap(FrameReply):
         if self.content_seen and self._is_plain and not self._sse.rest:
             body = cut_frame(data)
             if body is not None and self._is_token(body) and data.isascii():
+                self.pieces += 1
                 return data
         return super().feed(data)
 
@@ -119,15 +120,17 @@ class Tap(FrameReply):
     def _note(self, choices: list[Any]) -> None:
         """Keep in mind which choices have begun, which have ended, and whether one speaks."""
         for choice in choices:
+            speaks = self._says_something(choice)
+            self.pieces += speaks
             if choice.finish_reason is not None:
+                self.finish_reason = self.finish_reason or choice.finish_reason
                 self._open.discard(choice.index)
                 self._finished.add(choice.index)
                 self.content_seen = True
             elif choice.index not in self._finished:
                 # Some upstreams repeat a finished choice in the chunk that carries the usage.
                 self._open.add(choice.index)
-                if not self.content_seen:
-                    self.content_seen = self._says_something(choice)
+                self.content_seen = self.content_seen or speaks
 
     def _end(self) -> bytes:
         if not self._finished or self._open:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from trunkline.chat import Conversation
 from trunkline.errors import GatewayError
-from trunkline.events import Event, Finish, Usage
+from trunkline.events import Event, Finish, FinishReason, Usage
 from trunkline.wire.change import Changes
 from trunkline.wire.parameter import Cell
 from trunkline.wire.reply import MISFIT, Answer, StreamReply, incomplete
@@ -124,6 +124,9 @@ class TranslatedReply:
         self._writer = writer
         self._failure: GatewayError | None = None
         self.content_seen = False
+        self.pieces = 0
+        self.finish_reason: FinishReason | None = None
+        self.counted: Usage | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -151,7 +154,10 @@ class TranslatedReply:
                 written = write(event)
                 if written:
                     self.content_seen = True
+                    self.pieces += 1
                     out.append(written)
+                elif type(event) is Finish:
+                    self.finish_reason = event.reason
         except GatewayError as failure:
             if not out:
                 raise

@@ -1,0 +1,226 @@
+"""A segment: one file of a journal, its blocks taken beforehand, filled through a memory map.
+
+All numbers are in the byte order of the machine, as the file does not leave it. A segment begins
+with a header of two words of 64 bits, a magic number and the segment's own number. Records follow,
+each at a multiple of 8 bytes::
+
+    word: length (bits 0 to 23), kind (24 to 31), CRC-32 (32 to 63)
+    payload: MessagePack, zeros up to the next multiple of 8
+
+The word is written after the payload, in one store: a record that was copied in part is not there.
+A word of zero is the end so far, and ``END`` says that the next segment goes on. The CRC starts
+from the segment's number and the kind, so neither can be mistaken.
+"""
+
+import mmap
+import os
+import sys
+from errno import EINVAL, ENOSYS, EOPNOTSUPP
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+SEGMENT_BYTES: Final = 4 * 1024 * 1024
+LEAST_SEGMENT_BYTES: Final = 64 * 1024
+RECORDS_PER_SEGMENT: Final = 16
+"""Of the largest size: a record takes at most this part of its segment."""
+
+LOCK: Final = "lock"
+"""The file in a journal's folder that its worker keeps locked as long as it lives."""
+
+OPENING: Final = 1
+ATTEMPT: Final = 2
+ENTRY: Final = 3
+END: Final = 15
+
+HEADER_BYTES: Final = 16
+WORD_BYTES: Final = 8
+_MAGIC: Final = int.from_bytes(b"trunk\0j\1", "little")
+_FILL_BYTES: Final = 1024 * 1024
+_CHUNK_BYTES: Final = 256 * 1024
+
+Ending = Literal["more", "cut", "open", "sealed", "damaged"]
+"""Why reading stopped: enough was read; the record goes on behind what was read; nothing is
+written there yet; the next segment goes on; or what stands there is not a record."""
+
+
+class Tried(msgspec.Struct, frozen=True, array_like=True):
+    """A further attempt of an open call started."""
+
+    call_id: str
+    number: int
+    target: str
+
+
+class Frame(NamedTuple):
+    """A record as it stands in a segment; ``end`` is the offset of the next one."""
+
+    kind: int
+    payload: bytes
+    end: int
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """What was read of a segment, and why that ended at ``offset``; never ``cut``."""
+
+    frames: list[Frame]
+    offset: int
+    ending: Ending
+
+
+class Segment:
+    """A segment that is being filled. ``bytes`` and ``words`` are the same map."""
+
+    __slots__ = ("bytes", "number", "words")
+
+    def __init__(self, number: int, mapped: mmap.mmap) -> None:
+        self.number = number
+        self.bytes = mapped
+        self.words = memoryview(mapped).cast("Q")
+
+    def seal(self, offset: int) -> None:
+        """Say that nothing follows in this segment."""
+        seed = seed_crc(self.number) ^ END
+        self.words[offset >> 3] = seed << 32 | END << 24
+
+    def close(self) -> None:
+        """Let go of the map; the file stays."""
+        self.words.release()
+        self.bytes.close()
+
+
+def seed_crc(number: int) -> int:
+    """Where the CRC of a segment's records starts; the kind is mixed into it."""
+    return number << 4 & 0xFFFFFFFF
+
+
+def find_path(directory: Path, number: int) -> Path:
+    """Where a segment is."""
+    return directory / f"{number:08d}.seg"
+
+
+def list_numbers(directory: Path) -> list[int]:
+    """The numbers of the segments in a folder, in order; none if it is gone."""
+    try:
+        paths = [path for path in directory.iterdir() if path.suffix == ".seg"]
+    except FileNotFoundError:
+        return []
+    return sorted(int(path.stem) for path in paths if path.stem.isdecimal())
+
+
+def create_segment(directory: Path, number: int, size: int) -> Segment:
+    """Make a segment whose blocks are all taken, so that filling it needs none.
+
+    Raises:
+        OSError: there is no room, or no such folder; nothing is left behind.
+    """
+    path = find_path(directory, number)
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    file = os.open(path, flags, 0o600)
+    try:
+        _fill(file, size)
+        mapped = mmap.mmap(file, size)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(file)
+    segment = Segment(number, mapped)
+    segment.words[1] = number
+    segment.words[0] = _MAGIC
+    return segment
+
+
+def _fill(file: int, size: int) -> None:
+    """Take the blocks, then write zeros.
+
+    The zeros bring the pages into memory in large pieces: five times cheaper than a fault for
+    each when it is first used. They are also what takes blocks where the file system cannot.
+    """
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno not in {EINVAL, ENOSYS, EOPNOTSUPP}:
+            raise
+    zeros = bytes(min(size, _FILL_BYTES))
+    done = 0
+    while done < size:
+        done += os.pwrite(file, zeros[: size - done], done)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a segment has a record: the one before it is sealed then."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(HEADER_BYTES + WORD_BYTES)
+    except FileNotFoundError:
+        return False
+    return any(start[HEADER_BYTES:])
+
+
+def read_segment(path: Path, number: int, offset: int, limit: int) -> Piece:
+    """Read up to ``limit`` records from ``offset`` on, while the segment may be filled.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        start = file.read(HEADER_BYTES + WORD_BYTES)
+        if not any(start[:8]):  # it is being made
+            return Piece([], 0, "damaged" if any(start[HEADER_BYTES:]) else "open")
+        expected = _MAGIC.to_bytes(8, sys.byteorder) + number.to_bytes(8, sys.byteorder)
+        if start[:HEADER_BYTES] != expected:
+            return Piece([], 0, "damaged")
+        offset = max(offset, HEADER_BYTES)
+        size = os.fstat(file.fileno()).st_size
+        data = os.pread(file.fileno(), _CHUNK_BYTES, offset)
+        need = WORD_BYTES + _read_length(data)
+        if need > len(data):  # a record that is larger than a chunk
+            data = os.pread(file.fileno(), need, offset)
+    piece = parse_records(data, number, offset, limit)
+    if piece.ending != "cut":
+        return piece
+    whole = piece.frames and offset + len(data) < size  # the next read begins with this record
+    return Piece(piece.frames, piece.offset, "more" if whole else "damaged")
+
+
+def parse_records(data: bytes, number: int, offset: int, limit: int) -> Piece:
+    """Read records from ``data``, which stands at ``offset`` of a segment. Pure."""
+    frames: list[Frame] = []
+    seed = seed_crc(number)
+    at = 0
+    while len(frames) < limit:
+        if at + WORD_BYTES > len(data):
+            return Piece(frames, offset + at, "cut")
+        word = int.from_bytes(data[at : at + WORD_BYTES], sys.byteorder)
+        if word == 0:
+            return Piece(frames, offset + at, "open")
+        kind, length = word >> 24 & 0xFF, word & 0xFFFFFF
+        payload = data[at + WORD_BYTES : at + WORD_BYTES + length]
+        if len(payload) < length:
+            return Piece(frames, offset + at, "cut")
+        if crc32(payload, seed ^ kind) != word >> 32:
+            return Piece(frames, offset + at, "damaged")
+        if kind == END:
+            return Piece(frames, offset + at, "sealed")
+        at += pad(WORD_BYTES + length)
+        frames.append(Frame(kind, payload, offset + at))
+    return Piece(frames, offset + at, "more")
+
+
+def count_behind(path: Path, offset: int) -> int:
+    """How many bytes stand in a segment from ``offset`` on, without the zeros at its end."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return len(file.read().rstrip(b"\0"))
+
+
+def pad(size: int) -> int:
+    """The next multiple of 8."""
+    return size + 7 & -8
+
+
+def _read_length(data: bytes) -> int:
+    return int.from_bytes(data[:WORD_BYTES], sys.byteorder) & 0xFFFFFF

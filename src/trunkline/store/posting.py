@@ -1,0 +1,141 @@
+"""Rows of the ledger: what one call adds to the tables, and what many add to the sums of a day.
+
+The fields are the tables' columns. Texts hold no NUL, which PostgreSQL cannot store; whoever makes
+the rows sees to that.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from trunkline.terms import Charge, Window
+
+DAY_US: Final = 86_400_000_000
+
+
+class EntryRow(msgspec.Struct, frozen=True, gc=False):
+    """A call as it ended: a row of ``entries``."""
+
+    id: str
+    at_us: int
+    account_id: str
+    key_id: str
+    model: str
+    operation: str
+    stream: bool
+    status: str
+    code: str
+    target: str
+    finish_reason: str
+    changes: str
+    attempts: int
+    usage_source: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
+    cost_micros: int | None
+    queue_us: int
+    first_token_us: int | None
+    total_us: int
+
+
+class AttemptRow(msgspec.Struct, frozen=True, gc=False):
+    """A try at a target: a row of ``attempts``, numbered from 1 within its entry."""
+
+    entry_id: str
+    number: int
+    target: str
+    status: str
+    code: str
+    finish_reason: str
+    usage_source: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
+    cost_micros: int | None
+    first_token_us: int | None
+    total_us: int
+
+
+class DayRow(msgspec.Struct, frozen=True, gc=False):
+    """The sums of the entries of a day, an account, a key and a model: a row of ``usage_days``.
+
+    ``failed_calls`` are those that failed or were refused; ``unknown_calls`` those that were lost,
+    or of which nobody counted the tokens and which were not refused; ``unpriced_calls`` those
+    without a cost. ``cost_micros`` is that of the others.
+    """
+
+    day: int
+    account_id: str
+    key_id: str
+    model: str
+    calls: int
+    failed_calls: int
+    unpriced_calls: int
+    unknown_calls: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    audio_input_tokens: int
+    audio_output_tokens: int
+    cost_micros: int
+
+
+DAY_KEYS: Final = 4
+"""How many of a day's fields, from the first, say what is summed."""
+
+
+class Posting(msgspec.Struct, frozen=True, gc=False):
+    """All that one call adds: its entry, its attempts, and what it is charged, by window."""
+
+    entry: EntryRow
+    attempts: tuple[AttemptRow, ...]
+    charges: tuple[Charge, ...] = ()
+
+
+def sum_days(entries: Iterable[EntryRow]) -> list[DayRow]:
+    """What entries add to the sums of their days, ordered by key."""
+    sums: dict[tuple[int, str, str, str], list[int]] = {}
+    for entry in entries:
+        key = (entry.at_us // DAY_US, entry.account_id, entry.key_id, entry.model)
+        found = sums.get(key)
+        if found is None:
+            found = sums[key] = [0] * 12
+        status, cost_micros = entry.status, entry.cost_micros
+        found[0] += 1
+        if status != "complete":
+            found[1] += status in {"failed", "refused"}
+        if cost_micros is None:
+            found[2] += 1
+        else:
+            found[11] += cost_micros
+        if status == "lost" or (entry.usage_source == "none" and status != "refused"):
+            found[3] += 1
+        found[4] += entry.input_tokens
+        found[5] += entry.output_tokens
+        found[6] += entry.cached_tokens
+        found[7] += entry.cache_write_tokens
+        found[8] += entry.reasoning_tokens
+        found[9] += entry.audio_input_tokens
+        found[10] += entry.audio_output_tokens
+    return [DayRow(*key, *sums[key]) for key in sorted(sums)]
+
+
+def sum_charges(charges: Iterable[Charge]) -> list[Charge]:
+    """Charges with one for each window, in the windows' order: all writers lock them in it."""
+    sums: dict[Window, int] = {}
+    for charge in charges:
+        sums[charge.window] = sums.get(charge.window, 0) + charge.amount
+    ordered = sorted(sums, key=msgspec.structs.astuple)
+    return [Charge(window, sums[window]) for window in ordered if sums[window]]

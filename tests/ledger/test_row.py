@@ -1,0 +1,120 @@
+"""Entries as rows: sums over attempts, who counted, and what a database cannot keep."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.posted import list_all
+from trunkline.ledger.entry import (
+    NO_TOKENS,
+    Attempt,
+    Charge,
+    Entry,
+    Opening,
+    Tokens,
+    UsageSource,
+    Window,
+    sum_attempts,
+)
+from trunkline.ledger.row import MOST, TEXT_LENGTH, make_posting
+from trunkline.store.cost import sum_costs
+from trunkline.store.store import Store
+
+OPENING = Opening("req_1", 1_800_000_000_000_000, "a", "k1", "m", "chat", stream=True, target="p/m")
+SERVED = Attempt("p/m", "complete", "provider", Tokens(100, 20), 450, finish_reason="stop")
+REFUSED = Attempt("q/m", "failed", code="upstream_error", total_us=5)
+
+
+def find_source(*sources: UsageSource) -> UsageSource:
+    return sum_attempts([Attempt("p/m", "failed", source, Tokens(1)) for source in sources])[2]
+
+
+def test_the_weakest_source_counts() -> None:
+    assert find_source("provider", "provider") == "provider"
+    assert find_source("provider", "counted") == "counted"
+    assert find_source("estimated", "counted", "provider") == "estimated"
+    assert find_source("estimated", "none") == "none"
+
+
+@pytest.mark.parametrize("attempts", [(REFUSED, SERVED), (SERVED, REFUSED), (REFUSED, SERVED) * 2])
+def test_an_attempt_that_reached_no_model_weakens_no_other(attempts: tuple[Attempt, ...]) -> None:
+    assert sum_attempts(attempts)[2] == "provider"
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        Attempt("q/m", "lost"),
+        Attempt("q/m", "complete"),
+        Attempt("q/m", "failed", first_token_us=4),
+        Attempt("q/m", "left", tokens=Tokens(1)),
+    ],
+)
+def test_an_attempt_that_may_have_reached_one_and_was_not_counted_does(silent: Attempt) -> None:
+    assert sum_attempts((silent, SERVED))[2] == "none"
+
+
+def test_a_call_without_any_use_costs_nothing() -> None:
+    assert sum_attempts(()) == (NO_TOKENS, 0, "none")
+    assert sum_attempts((REFUSED,)) == (NO_TOKENS, 0, "none")
+    assert sum_attempts((REFUSED, REFUSED)) == (NO_TOKENS, 0, "none")
+
+
+tokens = st.builds(Tokens, *[st.integers(0, 2**40)] * 7)
+costs = st.none() | st.integers(0, 2**40)
+
+
+@given(st.lists(st.tuples(tokens | st.just(NO_TOKENS), costs), max_size=4))
+def test_tokens_and_costs_add_up(tries: list[tuple[Tokens, int | None]]) -> None:
+    attempts = [Attempt("p/m", "complete", "provider", *pair) for pair in tries]
+    total, cost_micros, _ = sum_attempts(attempts)
+    assert total.input == sum(used.input for used, _ in tries)
+    assert total.output == sum(used.output for used, _ in tries)
+    assert total.audio_output == sum(used.audio_output for used, _ in tries)
+    priced = [cost for used, cost in tries if cost is not None or used != NO_TOKENS]
+    assert cost_micros == (None if None in priced else sum(cost or 0 for cost in priced))
+    # The store says the same when it changes costs.
+    assert cost_micros == sum_costs((used != NO_TOKENS, cost) for used, cost in tries)
+
+
+def test_an_entry_shows_its_last_attempt() -> None:
+    row = make_posting(Entry(OPENING, "complete", (REFUSED, SERVED), total_us=9)).entry
+    assert (row.target, row.finish_reason, row.attempts) == ("p/m", "stop", 2)
+    assert (row.input_tokens, row.cost_micros, row.total_us) == (100, 450, 9)
+    refused = make_posting(Entry(OPENING, "refused", code="rate_limited"))
+    assert (refused.entry.target, refused.entry.finish_reason) == ("p/m", "")
+    assert refused.attempts == ()
+
+
+def test_attempts_are_numbered_from_one() -> None:
+    posting = make_posting(Entry(OPENING, "complete", (REFUSED, SERVED)))
+    assert [(row.entry_id, row.number, row.target) for row in posting.attempts] == [
+        ("req_1", 1, "q/m"),
+        ("req_1", 2, "p/m"),
+    ]
+
+
+def test_what_no_database_keeps_is_made_to_fit(store: Store) -> None:
+    odd = "\0" + "模" * 5000
+    opening = Opening("req_1", 1, odd, "k1", odd, "chat", stream=False, target=odd)
+    attempts = (
+        Attempt(odd, "complete", "provider", Tokens(10**30, -5, 2**63), 2**70, finish_reason=odd),
+        Attempt(odd, "complete", "provider", Tokens(7), -1),
+    )
+    window = Window("key", "k1", "tokens", "total", 0)
+    charged = (Charge(window, 10**30),)
+    posting = make_posting(Entry(opening, "complete", attempts, charged, changes=odd))
+    assert store.ledger.ship("j", 1, [posting], 1) == 1
+    [kept] = list_all(store)
+    assert kept.model == "\N{REPLACEMENT CHARACTER}" + "模" * (TEXT_LENGTH - 1)
+    assert (kept.input_tokens, kept.output_tokens, kept.cost_micros) == (MOST + 7, 0, MOST)
+    assert store.ledger.find_entry("req_1") is not None
+
+
+def test_what_fits_is_not_touched() -> None:
+    charges = (Charge(Window("key", "k1", "tokens", "total", 0), MOST),)
+    entry = Entry(OPENING, "complete", (SERVED,), charges, changes="clamped:temperature=1")
+    posting = make_posting(entry)
+    assert posting.charges == charges
+    assert posting.entry.changes == "clamped:temperature=1"
+    assert posting.attempts[0].output_tokens == 20
