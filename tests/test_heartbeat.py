@@ -51,6 +51,9 @@ class FakeExchange:
         self.written.append((self._loop.now_s - 1000, data))
         return False
 
+    def write_chunk(self, chunk: bytes) -> bool:
+        raise NotImplementedError
+
     def take_body(self, limit_bytes: int) -> bytes | None:
         raise NotImplementedError
 
@@ -146,6 +149,17 @@ def test_silence_is_counted_from_the_last_write() -> None:
         (44, PING),
         (59, PING),
     ]
+
+
+def test_a_write_of_a_known_time_breaks_the_silence_too() -> None:
+    async def story(exchange: FakeExchange, heartbeat: Heartbeat) -> None:
+        await asyncio.sleep(19)
+        speak(exchange, heartbeat)
+        await asyncio.sleep(10)
+        heartbeat.written_s = asyncio.get_running_loop().time()
+        await asyncio.sleep(16)
+
+    assert play(story).written == [(19, b"text"), (44, PING)]
 
 
 def test_silence_that_began_before_the_hold_was_over_counts() -> None:

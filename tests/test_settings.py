@@ -218,9 +218,11 @@ def test_a_catalog_row_can_be_overridden(tmp_path: Path) -> None:
         ),
         (
             "[store]\nlimits_url = 'http://h'",
-            '2: store.limits_url: expected "memory" or "redis://user:password@host:port/number" '
-            "(rediss:// for TLS), with %XX for special characters of the user and the password "
-            "(%40 for @, %2F for /)",
+            (
+                '2: store.limits_url: expected "memory" or "redis://user:password@host:port/number"'
+                " (rediss:// for TLS), with %XX for special characters of the user and the "
+                "password (%40 for @, %2F for /)"
+            ),
         ),
     ],
 )

@@ -20,6 +20,11 @@ def read_head(head: bytes) -> Headers:
     return headers
 
 
+def cut_chunk(chunk: bytes) -> bytes:
+    """The data of a whole chunk of HTTP/1.1."""
+    return chunk[chunk.index(b"\n") + 1 : -2]
+
+
 class Exchange(Protocol):
     """A request that is answered whole, or streamed and then ended or cut.
 
@@ -53,6 +58,9 @@ class Exchange(Protocol):
 
     def write(self, data: bytes) -> bool:
         """Send a piece of the body, not empty; never waits. Returns ``paused``."""
+
+    def write_chunk(self, chunk: bytes) -> bool:
+        """As ``write``, for a piece that is framed as one chunk of HTTP/1.1 already."""
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written."""

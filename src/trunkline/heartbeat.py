@@ -21,9 +21,12 @@ class Heartbeat:
         start: decides status and headers; called once, if content has not come by ``hold_s``.
         hold_s: how long the status is held back for the first content.
         every_s: silence after which a comment is sent.
+
+    Attributes:
+        written_s: when the newest piece was written (loop time); who knows the time sets it.
     """
 
-    __slots__ = ("_every_s", "_exchange", "_loop", "_start", "_timer", "_written_s")
+    __slots__ = ("_every_s", "_exchange", "_loop", "_start", "_timer", "written_s")
 
     def __init__(
         self, exchange: Exchange, start: Callable[[], None], hold_s: float, every_s: float
@@ -32,12 +35,12 @@ class Heartbeat:
         self._start = start
         self._every_s = every_s
         self._loop = asyncio.get_running_loop()
-        self._written_s = 0.0
+        self.written_s = 0.0
         self._timer = self._loop.call_later(hold_s, self._hold_over)
 
     def note_write(self) -> None:
         """Silence begins anew."""
-        self._written_s = self._loop.time()
+        self.written_s = self._loop.time()
 
     def stop(self) -> None:
         """No more comments."""
@@ -55,9 +58,9 @@ class Heartbeat:
         self.note_write()
 
     def _arm(self) -> None:
-        self._timer = self._loop.call_at(self._written_s + self._every_s, self._beat)
+        self._timer = self._loop.call_at(self.written_s + self._every_s, self._beat)
 
     def _beat(self) -> None:
-        if self._loop.time() - self._written_s >= self._every_s:
+        if self._loop.time() - self.written_s >= self._every_s:
             self._ping()
         self._arm()

@@ -99,7 +99,8 @@ def test_every_route_is_in_it_and_no_other() -> None:
     async def never(*_: object) -> Any:
         raise AssertionError
 
-    site = {getattr(route, "path", "") for route in Site(never, list, never, measure=bytes).app.routes}
+    routes = Site(never, list, never, measure=bytes).app.routes
+    site = {getattr(route, "path", "") for route in routes}
     assert DOCUMENT["paths"].keys() == INFERENCE.keys() | ADMIN.keys() | site
 
 

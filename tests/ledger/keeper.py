@@ -48,14 +48,14 @@ class Keeper:
         """Wait until it answers."""
         async with asyncio.timeout(60):
             while not await self._is_alive():
-                self._check()
+                self.check()
                 await asyncio.sleep(0.05)
 
     async def kill(self) -> float:
         """Kill it and all its workers; returns when that was, on the monotonic clock."""
         process = self._process
         assert process is not None
-        self._check()
+        self.check()
         at_s = time.monotonic()
         os.killpg(process.pid, signal.SIGKILL)
         await asyncio.to_thread(process.wait, 60)
@@ -70,7 +70,7 @@ class Keeper:
         assert self._process is not None
         async with asyncio.timeout(60):
             while not (workers := _list_workers(self._process.pid)):
-                self._check()
+                self.check()
                 await asyncio.sleep(0.05)
         at_s = time.monotonic()
         os.kill(workers[0], signal.SIGKILL)
@@ -104,7 +104,7 @@ class Keeper:
         """Wait until the journals of dead workers are shipped and gone."""
         async with asyncio.timeout(60):
             while len(self.list_journals()) > workers:
-                self._check()
+                self.check()
                 await asyncio.sleep(0.05)
 
     async def _is_alive(self) -> bool:
@@ -117,7 +117,8 @@ class Keeper:
             return False
         return b" 200 " in answer
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Make sure that it has not ended by itself."""
         assert self._process is not None
         code = self._process.poll()
         assert code is None, f"ended by itself with {code}:\n{self.read_log()}"

@@ -22,6 +22,8 @@ from trunkline.store.store import open_store
 from trunkline.terms import AccountTerms, Budget, Limits, Terms
 
 CLIENTS: Final = 16
+MOST_S: Final = 90
+"""How long one call may take, with the start of a gateway."""
 PEPPER: Final = "5a" * 32
 PLENTY: Final = 10**13
 Blow = Literal["kill", "stop", "worker"]
@@ -147,7 +149,12 @@ class Trial:
         caller = Caller(lambda plan: self.find_keeper(plan).port, self._keys, self.upstream.stages)
         for number in numbers:
             self._begun += 1
-            self.outcomes[number] = await caller.call(self.plans[number])
+            plan = self.plans[number]
+            try:
+                async with asyncio.timeout(MOST_S):
+                    self.outcomes[number] = await caller.call(plan)
+            except TimeoutError:
+                raise AssertionError(f"no end of a call: {plan}") from None
         caller.close()
 
     async def _strike(self) -> None:
@@ -160,12 +167,16 @@ class Trial:
             await asyncio.sleep(chance.uniform(0, 0.05))
             keeper = self.keepers[at % len(self.keepers)]
             await self._land(blow, keeper)
+        for keeper in self.keepers:
+            await keeper.wait_ready()
 
     def find_keeper(self, plan: Plan) -> Keeper:
         """The gateway that is asked."""
         return self.keepers[plan.number // CHAINS % len(self.keepers)]
 
     def _has_begun(self, count: int) -> bool:
+        for keeper in self.keepers:
+            keeper.check()
         return self._begun >= count
 
     async def _land(self, blow: Blow, keeper: Keeper) -> None:

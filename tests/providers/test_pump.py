@@ -162,3 +162,74 @@ async def test_cancelling_closes_the_connection() -> None:
         response.close()
         async with asyncio.timeout(5):
             await closed.wait()
+
+
+def taking(received: bytearray) -> Callable[[bytes, int, float], bool]:
+    def take_chunk(chunk: bytes, start: int, _now: float) -> bool:
+        received.extend(chunk[start:-2])
+        return False
+
+    return take_chunk
+
+
+async def test_every_byte_arrives_in_order_by_the_short_way_too() -> None:
+    together, short, pauses = bytearray(), 0, 0
+
+    def take_chunk(chunk: bytes, start: int, _now: float) -> bool:
+        nonlocal short
+        short += 1
+        together.extend(chunk[start:-2])
+        return short % 7 == 0
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.begin_chunked()
+        for number in range(300):
+            await peer.chunk(b"<%d>" % number)
+            await asyncio.sleep(0.001)
+        await peer.end_chunked()
+
+    async with ScriptedServer(script) as server:
+        response = await ask(server)
+        while await response.pump(into(together), take_chunk):
+            pauses += 1
+            await asyncio.sleep(0)
+        response.close()
+    assert bytes(together) == b"".join(b"<%d>" % number for number in range(300))
+    assert short > pauses > 0
+
+
+async def test_silence_is_counted_from_the_last_chunk_that_went_the_short_way() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.begin_chunked()
+        for _ in range(5):
+            await asyncio.sleep(0.2)
+            await peer.chunk(b"x")
+        await peer.wait_closed()
+
+    received = bytearray()
+    async with ScriptedServer(script) as server:
+        response = await ask(server, QUICK)
+        start_s = time.monotonic()
+        with pytest.raises(GatewayError, match="idle_s") as caught:
+            await response.pump(into(received), taking(received))
+        response.close()
+    assert caught.value.code == "upstream_timeout"
+    assert bytes(received) == b"xxxxx"
+    assert time.monotonic() - start_s > 1.5
+
+
+async def test_the_total_ends_a_body_of_nothing_but_short_ways() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.begin_chunked()
+        while not peer.writer.is_closing():
+            await peer.chunk(b"x")
+            await asyncio.sleep(0.01)
+
+    async with ScriptedServer(script) as server:
+        response = await ask(server, Deadlines(idle_s=5, total_s=0.3))
+        with pytest.raises(GatewayError, match="total_s"):
+            await response.pump(lambda _: False, taking(bytearray()))
+        response.close()

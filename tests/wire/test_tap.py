@@ -117,6 +117,17 @@ def test_a_frame_without_the_blank_or_over_several_lines_is_read() -> None:
     assert list(read_frames(play(open_chat(), stream))) == [TEXT, STOP]
 
 
+@pytest.mark.parametrize("at", [b',"created"', b',"model"', b'"choices"'])
+def test_a_return_within_a_frame_ends_its_line_however_it_is_cut(at: bytes) -> None:
+    text = write_frames(TEXT)
+    odd = text.replace(at, b"\r" + at)
+    assert odd != text
+    for pieces in ([text, text, odd], [odd], [text, odd + text], [text, text, odd[:30], odd[30:]]):
+        out, error = fail(open_chat(), *pieces)
+        assert out == b"".join(piece for piece in pieces if piece == text)
+        assert error.code == "upstream_error"
+
+
 def test_nothing_is_believed_after_done() -> None:
     stream = write_frames(TEXT, STOP, b"[DONE]", COUNT, TEXT, b"rubbish", {"error": "x"})
     assert list(read_frames(play(open_chat(include_usage=True), stream))) == [TEXT, STOP]

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from trunkline.errors import body_too_large
-from trunkline.exchange import Headers, read_head
+from trunkline.exchange import Headers, cut_chunk, read_head
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -78,6 +78,10 @@ class AsgiExchange:
         """See ``Exchange``."""
         self._put({"type": "http.response.body", "body": data, "more_body": True})
         return not self.gone
+
+    def write_chunk(self, chunk: bytes) -> bool:
+        """See ``Exchange``: the server behind ASGI frames by itself."""
+        return self.write(cut_chunk(chunk))
 
     def end(self, last: bytes = b"") -> None:
         """See ``Exchange``."""

@@ -8,6 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from trunkline.errand import Errand
 from trunkline.errors import body_too_large
+from trunkline.exchange import cut_chunk
 
 if TYPE_CHECKING:
     from trunkline.api.direct import DirectProtocol
@@ -28,10 +29,12 @@ class DirectExchange:
 
     __slots__ = (
         "_chunked",
+        "_flow",
         "_handler",
         "_head",
         "_http11",
         "_protocol",
+        "_transport",
         "_waiter",
         "body",
         "disconnected",
@@ -49,6 +52,8 @@ class DirectExchange:
         self, protocol: "DirectProtocol", handler: Handler, method: str, *, http11: bool
     ) -> None:
         self._protocol = protocol
+        self._transport = protocol.transport
+        self._flow = protocol.flow
         self._handler = handler
         self._head: bytes | None = None
         self._http11 = http11
@@ -172,9 +177,17 @@ class DirectExchange:
         if self._head is not None:
             data = self._head + data
             self._head = None
-        protocol = self._protocol
-        protocol.transport.write(data)
-        return protocol.flow.write_paused
+        self._transport.write(data)
+        return self._flow.write_paused
+
+    def write_chunk(self, chunk: bytes) -> bool:
+        """See ``Exchange``."""
+        if not self._chunked or self._head is not None:
+            return self.write(cut_chunk(chunk))
+        if self.disconnected or self.response_complete:
+            return False
+        self._transport.write(chunk)
+        return self._flow.write_paused
 
     def end(self, last: bytes = b"") -> None:
         """See ``Exchange``."""

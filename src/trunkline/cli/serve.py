@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from trunkline.app import Blueprint, EngineLink
+    from trunkline.app import Blueprint, EngineLink, Gateway
     from trunkline.catalog import Catalog
     from trunkline.settings import Settings
     from trunkline.store.store import Store
@@ -202,16 +202,24 @@ def _start_engines(
     return tuple(links)
 
 
+def build_worker(blueprint: "Blueprint") -> "Gateway":
+    """The gateway of one worker, which may be a process of its own."""
+    from trunkline.app import build_gateway
+    from trunkline.observe.log import configure_log
+
+    configure_log()
+    return build_gateway(blueprint)
+
+
 def _run_server(blueprint: "Blueprint", listener: socket.socket) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
     from trunkline.api.direct import DirectProtocol
-    from trunkline.app import build_gateway
 
     server_settings = blueprint.settings.server
     config = uvicorn.Config(
-        partial(build_gateway, blueprint),
+        partial(build_worker, blueprint),
         factory=True,
         http=DirectProtocol,
         ws="none",

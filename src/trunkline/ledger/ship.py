@@ -145,7 +145,7 @@ class Shipper:
             self._awake.wait(pause_s)
             self._awake.clear()
             try:
-                busy = self._ship_own()
+                busy = self.ship_own()
                 self._sweep()
             except Exception as error:  # noqa: BLE001 - whatever it is, it must be tried again
                 self._note_fault(error)
@@ -160,8 +160,11 @@ class Shipper:
         except Exception as error:  # noqa: BLE001 - the journal stays for the next start
             self._note_fault(error)
 
-    def _ship_own(self) -> bool:
-        """Ship what the worker's journal says by now; whether that was anything."""
+    def ship_own(self) -> bool:
+        """Ship what the worker's journal says by now; whether that was anything.
+
+        Called by the thread, or by somebody else before there is one.
+        """
         if self._position >= self._journal.position:
             self._even_at_us = self._clock()
             return False
@@ -205,7 +208,7 @@ class Shipper:
 
     def _finish_own(self) -> None:
         """Ship the rest of the worker's own journal, which is closed, as if it had died."""
-        self._ship_own()
+        self.ship_own()
         adopted = adopt(self._journal.directory)
         if adopted is not None:
             self._finish(adopted)
@@ -274,7 +277,7 @@ class Shipper:
     def _may_go_on(self, adopted: Adopted) -> bool:
         if adopted.directory == self._journal.directory:
             return True
-        self._ship_own()
+        self.ship_own()
         return not self._stopping
 
     def _note_damages(self, directory: Path, batch: Batch) -> None:

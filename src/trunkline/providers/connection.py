@@ -7,11 +7,13 @@ from exchange to exchange, so that an exchange on a kept-alive connection makes 
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 import httptools
 
 from trunkline.errand import Signal, make_waiter
+from trunkline.providers.sink import Sink
 
 IDLE: Final = 0
 """In the pool: any byte that comes now is a fault."""
@@ -34,45 +36,6 @@ _TICK_S: Final = 0.002
 """A timer may fire this much early: event loops round to milliseconds."""
 
 
-class Sink:
-    """Takes a body piece by piece where it arrives, without a turn of the loop for each.
-
-    Args:
-        take: takes a piece; true when its own reader is slow and wants to be waited for.
-        idle_s: longest silence between two pieces.
-        total_at: when the whole answer must have come (loop time).
-    """
-
-    __slots__ = ("_idle_s", "_take", "_total_at", "error", "is_full")
-
-    def __init__(self, take: Callable[[bytes], bool], idle_s: float, total_at: float) -> None:
-        self._take = take
-        self._idle_s = idle_s
-        self._total_at = total_at
-        self.is_full = False
-        self.error: Exception | None = None
-
-    def give(self, connection: "Connection") -> None:
-        """Hand on what has come; who waits for the body is woken when that cannot go on."""
-        now = connection.loop.time()
-        if now > self._total_at:
-            connection.sink = None
-            connection.expire(self._total_at)
-            return
-        idle_at = now + self._idle_s
-        connection.deadline = min(self._total_at, idle_at)
-        chunks = connection.chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        try:
-            self.is_full = self._take(data)
-        except Exception as error:  # noqa: BLE001 - raised again where the body is awaited
-            self.error = error
-        if self.is_full or self.error is not None:
-            connection.sink = None
-            connection.wake()
-
-
 class Connection(asyncio.Protocol):
     """The protocol of one upstream connection; used by one exchange at a time.
 
@@ -82,9 +45,11 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_chunk_ends",
         "_feed",
         "_fields",
         "_get_status",
+        "_is_between_chunks",
         "_is_lost",
         "_keeps_alive",
         "_on_idle_end",
@@ -98,12 +63,15 @@ class Connection(asyncio.Protocol):
         "deadline",
         "failure",
         "fields",
+        "heard_at",
         "idle_since",
         "is_read_paused",
         "is_reusable",
         "is_write_paused",
         "loop",
         "on_body",
+        "on_chunk_complete",
+        "on_chunk_header",
         "on_header",
         "phase",
         "sink",
@@ -132,6 +100,12 @@ class Connection(asyncio.Protocol):
         self._unread_bytes = 0
         self._quiet_bytes = 0
         self.sink: Sink | None = None
+        self.heard_at = 0.0
+        self._is_between_chunks = False
+        # Not empty where the newest chunk has ended; kept by functions of C, as the headers are.
+        self._chunk_ends: list[None] = []
+        self.on_chunk_header = self._chunk_ends.clear
+        self.on_chunk_complete = partial(self._chunk_ends.append, None)
         self._fields: dict[bytes, bytes] = {}
         self.on_header = self._fields.__setitem__
         self.on_body = self.chunks.append
@@ -208,6 +182,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, wake who waits for it, and pause if nobody takes it."""
+        sink = self.sink
+        if sink is not None and self._is_between_chunks and sink.give_chunk(self, data):
+            return
         phase = self.phase
         if phase == IDLE:
             self._end_idle()
@@ -223,11 +200,14 @@ class Connection(asyncio.Protocol):
             if self.phase != DONE:
                 self._fail("malformed")
                 return
+        # A chunk has ended, and not a byte of the next one is here: such a byte would be part
+        # of a size line, and where that ends so too, its chunk has begun.
+        self._is_between_chunks = bool(self._chunk_ends) and data.endswith(b"\r\n")
         if not self.chunks:
             self._note_quiet(len(data))
-        elif self.sink is not None:
+        elif sink is not None:
             self._quiet_bytes = 0
-            self.sink.give(self)
+            sink.give(self)
         else:
             self._quiet_bytes = 0
             self._unread_bytes += len(data)
@@ -279,6 +259,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Note the end of the answer, and whether the connection may serve another."""
+        self._chunk_ends.clear()
         if self.phase == BODY:
             self.phase = DONE
             if not self._keeps_alive():
@@ -350,6 +331,8 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._waiter is None:
             return
+        if self.sink is not None:
+            self.deadline = self.sink.find_deadline(self.heard_at)
         if self.loop.time() + _TICK_S < self.deadline:
             self._arm_timer(self.deadline)
         else:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from trunkline.call import Deadlines
 from trunkline.errors import GatewayError
-from trunkline.providers.connection import BODY, DONE, WAITING, Connection, Sink
+from trunkline.providers.connection import BODY, DONE, WAITING, Connection
 from trunkline.providers.inflate import Inflater
 from trunkline.providers.origin import Origin
+from trunkline.providers.sink import Sink, Take, TakeChunk
 
 
 class Response:
@@ -79,8 +80,10 @@ class Response:
                 raise
         return connection.take()
 
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
+    async def pump(self, take: Take, take_chunk: TakeChunk | None = None) -> bool:
         """Give the body to ``take``, piece by piece, inside the callback that brings it.
+
+        A piece that comes as one whole chunk is offered to ``take_chunk`` first.
 
         Returns:
             True when ``take`` did: its reader must be waited for before the next call.
@@ -94,12 +97,12 @@ class Response:
             raise RuntimeError("this answer is closed")
         if connection.chunks and take(connection.take()):
             return True
-        sink = connection.sink = Sink(take, self._deadlines.idle_s, self._total_at)
+        sink = Sink(take, take_chunk, self._deadlines.idle_s, self._total_at)
+        connection.sink, connection.heard_at = sink, connection.loop.time()
         try:
             while connection.phase == BODY and not sink.is_full and sink.error is None:
                 self._raise_failure(connection)
-                at = min(connection.loop.time() + self._deadlines.idle_s, self._total_at)
-                await connection.wait(at)
+                await connection.wait(sink.find_deadline(connection.heard_at))
         except BaseException:
             connection.abort()
             raise
@@ -188,8 +191,8 @@ class InflatedResponse(Response):
         except zlib.error:
             raise self._refuse("sent an answer that is not compressed as it says") from None
 
-    async def pump(self, take: Callable[[bytes], bool]) -> bool:
-        """Give the inflated body to ``take``, as ``Response.pump`` does."""
+    async def pump(self, take: Take, _take_chunk: TakeChunk | None = None) -> bool:
+        """Give the inflated body to ``take``, as ``Response.pump`` does; no chunk is a piece."""
         while plain := await self.read():
             if take(plain):
                 return True

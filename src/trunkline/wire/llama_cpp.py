@@ -154,6 +154,13 @@ class EngineReply:
         out = [self._filter(frame) for frame in self._sse.feed(data)]
         return self._inner.feed(b"".join(out))
 
+    def feed_token(self, data: bytes, start: int, stop: int) -> bytes | None:
+        """See ``StreamReply``."""
+        out = None if self._sse.rest else self._inner.feed_token(data, start, stop)
+        if out is not None:
+            self._count.note(data)
+        return out
+
     def finish(self) -> bytes:
         """See ``StreamReply``."""
         out = [self._filter(frame) for frame in self._sse.close()]

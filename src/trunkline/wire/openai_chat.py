@@ -343,7 +343,6 @@ class ChatPair:
         return Tap(
             CHAT_CHUNK,
             read_chunk,
-            lambda choice: choice.delta.says_something(),
             self._stamp,
             done=self._done,
             include_usage=self._request.include_usage,

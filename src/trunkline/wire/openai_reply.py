@@ -179,6 +179,14 @@ class ChunkChoice(msgspec.Struct, gc=False):
     finish_reason: FinishReason | None = None
     logprobs: Logprobs | None = None
 
+    def says_something(self) -> bool:
+        """See ``Delta``."""
+        return self.delta.says_something()
+
+    def read_text(self) -> str:
+        """What it adds to the text or to the thoughts, "" where it does not."""
+        return self.delta.content or self.delta.reasoning_content or ""
+
 
 class GroqNote(msgspec.Struct, gc=False):
     """What Groq adds to a chunk; with an error in it the decode fails, as it should."""
@@ -241,6 +249,14 @@ class TextChunkChoice(msgspec.Struct, gc=False):
     text: str
     finish_reason: TextFinishReason | None = None
     logprobs: TextLogprobs | None = None
+
+    def says_something(self) -> bool:
+        """Any text: there is nothing else."""
+        return bool(self.text)
+
+    def read_text(self) -> str:
+        """What it adds to the text."""
+        return self.text
 
 
 class TextChunk(msgspec.Struct, gc=False):

@@ -171,7 +171,6 @@ class TextPair:
         return Tap(
             TEXT_CHUNK,
             read_chunk,
-            lambda choice: bool(choice.text),
             self._stamp,
             done=True,
             include_usage=self._request.include_usage,

@@ -13,6 +13,7 @@ from trunkline.events import FinishReason, Usage
 from trunkline.wire.mend import Stamp
 from trunkline.wire.openai_failure import find_inside
 from trunkline.wire.sse import Frame, SseReader, are_frames
+from trunkline.wire.stencil import Stencil
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 _ENCODER = msgspec.json.Encoder()
@@ -84,6 +85,14 @@ class StreamReply(Protocol):
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for the upstream's; raises ``GatewayError`` for a broken reply."""
 
+    def feed_token(self, data: bytes, start: int, stop: int) -> bytes | None:
+        """As ``feed`` for ``data[start:stop]``, where those bytes show that they are a token.
+
+        Returns:
+            ``data`` itself for bytes that go out as they came. None, and nothing noted, for
+            whatever is not known at a glance.
+        """
+
     def finish(self) -> bytes:
         """The last bytes; raises ``upstream_error`` when no finish reason had come."""
 
@@ -100,6 +109,7 @@ class FrameReply(ABC):
         "_failure",
         "_is_plain",
         "_sse",
+        "_stencil",
         "content_seen",
         "finish_reason",
         "pieces",
@@ -111,6 +121,7 @@ class FrameReply(ABC):
         self._failure: GatewayError | None = None
         self._done = False
         self._is_plain = True
+        self._stencil = Stencil()
         self.content_seen = False
         self.usage: Usage | None = None
         self.pieces = 0
@@ -127,7 +138,20 @@ class FrameReply(ABC):
             taken = self._take_plain(data)
             if taken is not None:
                 return taken
+        self._stencil.forget()
         return self._pass_on(self._sse.feed, data)
+
+    def feed_token(self, data: bytes, start: int, stop: int) -> bytes | None:
+        """See ``StreamReply``."""
+        if self._stencil.match(data, start, stop) is None:
+            return None
+        self.pieces += 1
+        return data
+
+    def _note_token(self, frame: bytes, text: str, read: Callable[[bytes], str | None]) -> None:
+        """A whole frame was a token in the middle of a stream; ``read`` as ``Stencil.learn``."""
+        self._stencil.learn(frame, text, read, self.pieces)
+        self.pieces += 1
 
     def finish(self) -> bytes:
         """See ``StreamReply``."""

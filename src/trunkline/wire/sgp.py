@@ -198,12 +198,21 @@ class CompletionStream(FrameReply):
     def feed(self, data: bytes) -> bytes:
         """See ``StreamReply``; a token in the middle of a stream takes the short way."""
         if self.content_seen and self._is_plain and not self._sse.rest:
-            body = cut_frame(data)
-            text = self._upstream.read_token(body) if body is not None else None
+            body, read = cut_frame(data), self._upstream.read_token
+            text = read(body) if body is not None else None
             if text:
-                self.pieces += 1
+                self._note_token(data, text, read)
                 return _write_chunk(text)
         return super().feed(data)
+
+    def feed_token(self, data: bytes, start: int, stop: int) -> bytes | None:
+        """See ``StreamReply``."""
+        match = self._stencil.match(data, start, stop)
+        if match is None:
+            return None
+        self.pieces += 1
+        text = match[0]
+        return _PLAIN_CHUNK % (text, text)
 
     def _take(self, data: bytes) -> bytes:
         out = b""
@@ -305,6 +314,8 @@ def _write_chunk(text: str) -> bytes:
 _BEFORE, _BETWEEN, _BEHIND = write_frame(
     _ENCODER.encode(CompletionChunk(Completion("\0", None), None, [("\0", ())], None, None, None))
 ).split(b'"\\u0000"')
+_PLAIN_CHUNK = b'%b"%%b"%b"%%b"%b' % (_BEFORE, _BETWEEN, _BEHIND)
+"""The same as a pattern for a text whose characters stand for themselves in JSON."""
 
 
 def _write_usage(usage: Usage | None) -> TokenUsage | None:

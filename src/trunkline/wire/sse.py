@@ -70,7 +70,7 @@ class SseReader:
 def cut_frame(data: bytes) -> bytes | None:
     """The data of bytes that are exactly one ``data:`` frame, as a token comes; else None."""
     body = data[6:-2]
-    if data[:6] == b"data: " and data[-2:] == b"\n\n" and b"\n" not in body:
+    if data[:6] == b"data: " and data[-2:] == b"\n\n" and b"\n" not in body and b"\r" not in body:
         return body
     return None
 
@@ -78,7 +78,10 @@ def cut_frame(data: bytes) -> bytes | None:
 def are_frames(data: bytes) -> bool:
     """Whether bytes look like whole ``data:`` frames, none of which ends the stream."""
     return (
-        data.startswith(b"data: ") and data.endswith(b"\n\n") and not data.endswith(b"[DONE]\n\n")
+        data.startswith(b"data: ")
+        and data.endswith(b"\n\n")
+        and not data.endswith(b"[DONE]\n\n")
+        and b"\r" not in data  # it would end a line, at the client too
     )
 
 

@@ -5,10 +5,23 @@ from typing import Any, Protocol
 
 import msgspec
 
-from trunkline.events import Usage
+from trunkline.events import FinishReason, Usage
 from trunkline.wire.mend import Stamp
 from trunkline.wire.reply import MISFIT, FrameReply, incomplete
 from trunkline.wire.sse import DONE, cut_frame, write_frame
+
+
+class Choice(Protocol):
+    """What a tap needs of a choice in a chunk of either format."""
+
+    index: int
+    finish_reason: FinishReason | None
+
+    def says_something(self) -> bool:
+        """Whether it carries content that commits to this answer."""
+
+    def read_text(self) -> str:
+        """What it says in words, "" where it says nothing or something else."""
 
 
 class Chunk(Protocol):
@@ -24,7 +37,6 @@ class Tap(FrameReply):
     Args:
         decoder: of a chunk in its strict shape.
         read_chunk: the format's reader: JSON in, struct and JSON to forward out; it mends.
-        says_something: whether a choice carries content that commits to this answer.
         stamp: for what a chunk lacks.
         done: the client's dialect ends streams with ``[DONE]``.
         include_usage: the client asked for the usage chunk; otherwise it is dropped.
@@ -36,7 +48,6 @@ class Tap(FrameReply):
         "_include_usage",
         "_open",
         "_read_chunk",
-        "_says_something",
         "_stamp",
         "_tail",
     )
@@ -45,7 +56,6 @@ class Tap(FrameReply):
         self,
         decoder: msgspec.json.Decoder[Any],
         read_chunk: Callable[[bytes, Stamp], tuple[Chunk, bytes]],
-        says_something: Callable[[Any], bool],
         stamp: Stamp,
         *,
         done: bool,
@@ -54,7 +64,6 @@ class Tap(FrameReply):
         super().__init__()
         self._decoder = decoder
         self._read_chunk = read_chunk
-        self._says_something = says_something
         self._stamp = stamp
         self._tail = DONE if done else b""
         self._include_usage = include_usage
@@ -65,21 +74,26 @@ class Tap(FrameReply):
         """See ``StreamReply``; a token in the middle of a stream takes the short way."""
         if self.content_seen and self._is_plain and not self._sse.rest:
             body = cut_frame(data)
-            if body is not None and self._is_token(body) and data.isascii():
-                self.pieces += 1
-                return data
+            if body is not None and data.isascii():
+                text = self._read_token(body)
+                if text is not None:
+                    self._note_token(data, text, self._read_token)
+                    return data
         return super().feed(data)
 
-    def _is_token(self, body: bytes) -> bool:
-        """Whether a chunk adds to a choice that has begun, and says nothing else."""
+    def _read_token(self, body: bytes) -> str | None:
+        """The text of a chunk that adds to a choice that has begun, and says nothing else."""
         try:
             chunk = self._decoder.decode(body)
         except MISFIT:
-            return False
+            return None
         choices = chunk.choices
         if chunk.usage is not None or len(choices) != 1:
-            return False
-        return choices[0].finish_reason is None and choices[0].index in self._open
+            return None
+        choice: Choice = choices[0]
+        if choice.finish_reason is not None or choice.index not in self._open:
+            return None
+        return choice.read_text()
 
     def _take_plain(self, data: bytes) -> bytes | None:
         """The same bytes, if every frame in them fits and goes out as it came."""
@@ -113,17 +127,18 @@ class Tap(FrameReply):
     def _only_counts(self, chunk: Chunk) -> bool:
         """A usage chunk that repeats finished choices without adding to them, as LiteLLM's does."""
         return chunk.usage is not None and all(
-            choice.index in self._finished and not self._says_something(choice)
+            choice.index in self._finished and not choice.says_something()
             for choice in chunk.choices
         )
 
-    def _note(self, choices: list[Any]) -> None:
+    def _note(self, choices: list[Choice]) -> None:
         """Keep in mind which choices have begun, which have ended, and whether one speaks."""
         for choice in choices:
-            speaks = self._says_something(choice)
+            speaks = choice.says_something()
             self.pieces += speaks
             if choice.finish_reason is not None:
                 self.finish_reason = self.finish_reason or choice.finish_reason
+                self._stencil.forget()
                 self._open.discard(choice.index)
                 self._finished.add(choice.index)
                 self.content_seen = True

@@ -137,6 +137,9 @@ class TranslatedReply:
         """See ``StreamReply``."""
         return self._pass_on(self._reader.feed(data))
 
+    def feed_token(self, _data: bytes, _start: int, _stop: int) -> None:
+        """See ``StreamReply``: every event is translated."""
+
     def finish(self) -> bytes:
         """See ``StreamReply``."""
         last = self._pass_on(self._reader.finish())
