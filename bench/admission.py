@@ -26,7 +26,7 @@ from bench.report import (
 from bench.server import BODY_BYTES, CHAT, build_body
 
 from trunkline.access.grant import Seat
-from trunkline.admission import Desk
+from trunkline.admission import Desk, Stay
 from trunkline.call import Call, Deadlines, make_request_id
 from trunkline.events import Usage
 from trunkline.ledger.journal import Journal
@@ -79,10 +79,11 @@ async def serve(desk: Desk, case: str, body: bytes) -> float:
     for _ in range(CALLS):
         now_ns = time.time_ns()
         call = Call(make_request_id(now_ns), time.perf_counter_ns(), now_ns // 1000)
-        stay = desk.register(call, seat, OPENAI_CHAT.name, request, len(body))
-        await desk.admit(stay, call, ROUTE, strict=False)
+        stay = Stay(seat, request, OPENAI_CHAT.name, len(body))
+        waiting = desk.admit(stay, call, ROUTE, strict=False)
+        if waiting is not None:
+            await waiting
         call.begin_attempt(target.label, time.perf_counter_ns())
-        desk.begin_attempt(call)
         call.readings.append(ANSWER)
         desk.end_attempt(stay, call, target, "complete")
         desk.settle(stay, call)

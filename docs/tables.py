@@ -14,6 +14,8 @@ from trunkline.api.description import ADMIN_FIELDS
 from trunkline.api.route import INFERENCE
 from trunkline.catalog import read_catalog
 from trunkline.cli import COMMANDS
+from trunkline.mock import FAULTS
+from trunkline.mock.script import Rule
 from trunkline.routing.translation import list_columns
 from trunkline.settings import Settings
 from trunkline.wire.parameter import NAMES, Cell
@@ -165,7 +167,16 @@ def _show_default(field: msgspec.structs.FieldInfo) -> str:
         value = typing.cast("Any", field.default_factory)()
     if value is None:
         return "unset"
+    if isinstance(value, msgspec.Struct):
+        value = _drop_unset(msgspec.to_builtins(value))
     return msgspec.json.encode(value).decode()
+
+
+def _drop_unset(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _drop_unset(each) for name, each in value.items() if each is not None}
+    return {name: each for name, each in kept.items() if each != {}}
 
 
 def _show_type(kind: Any) -> str:
@@ -182,7 +193,7 @@ def _show_type(kind: Any) -> str:
         return " or ".join(f'`"{value}"`' for value in args)
     if origin in {typing.Union, types.UnionType}:
         return " or ".join(_show_type(arg) for arg in args if arg is not type(None))
-    if origin is tuple:
+    if origin in {tuple, list}:
         inner = args[0]
         if not isinstance(inner, type):
             return f"list of {_show_type(inner)}"
@@ -193,6 +204,9 @@ def _show_type(kind: Any) -> str:
     if origin is dict:
         names = ", ".join(f"`{name}`" for name in typing.get_args(args[0]))
         return f"table with any of {names}" if names else "table"
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        names = ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(kind))
+        return f"table with any of {names}"
     return {"str": "text", "int": "integer", "float": "number", "bool": "boolean"}[kind.__name__]
 
 
@@ -215,3 +229,39 @@ def write_command_help() -> str:
 def _format(parser: argparse.ArgumentParser) -> str:
     parser.formatter_class = lambda prog: argparse.HelpFormatter(prog, width=88)
     return parser.format_help().strip()
+
+
+def write_fault_table() -> str:
+    """Every fault of ``trunkline mock``."""
+    lines = ["| fault | where | what the upstream does | what is right |", "|---|---|---|---|"]
+    for name, kind in FAULTS.items():
+        only = {"stream": " (streams only)", "whole": " (whole answers only)"}.get(kind.only, "")
+        right = _RIGHT[kind.outcome]
+        if kind.outcome == "failed":
+            right += ": " + ", ".join(f"`{code}`" for code in kind.codes)
+        places = ", ".join(f"`{at}`" for at in kind.at)
+        lines.append(f"| `{name}` | {places} | {kind.says.removesuffix('.')}{only} | {right} |")
+    return "\n".join([*lines, ""])
+
+
+_RIGHT = {
+    "complete": "complete",
+    "length": "complete, finish reason `length`",
+    "filtered": "complete, finish reason `content_filter`",
+    "either": "complete or an error",
+    "failed": "an error",
+}
+
+
+def write_rule_table() -> str:
+    """Every key of a rule of a script of ``trunkline mock``, as its docstring tells it."""
+    told: dict[str, str] = {}
+    for line in (Rule.__doc__ or "").partition("Args:\n")[2].splitlines():
+        name, colon, text = line.strip().partition(": ")
+        if colon:
+            told[name] = text.removesuffix(".").replace("``", "`")
+    rows = [
+        f"| `{field.name}` | {_show_type(field.type)} | {told[field.name]} |"
+        for field in msgspec.structs.fields(Rule)
+    ]
+    return "\n".join(["| key | type | meaning |", "|---|---|---|", *rows, ""])

@@ -53,6 +53,14 @@ prompt_mode = "raw"
 {more}
 """
 
+STEADY = """
+[routing]
+retries = 0
+[routing.circuit]
+failures = 1000000
+"""
+"""Every call makes one attempt, however many have failed: for gateways that tests share."""
+
 
 @dataclass
 class RunningGateway:

@@ -36,6 +36,7 @@ class Watch:
     paused = False
     started = False
     gone = False
+    idle_s = 60.0
 
     def __init__(self, body: dict[str, Any], look: Callable[[], list[str]]) -> None:
         self.headers: Mapping[bytes, bytes] = {b"x-api-key": KEY.encode()}

@@ -169,3 +169,29 @@ async def test_a_late_signal_does_not_touch_what_was_cancelled() -> None:
     assert ended == [errand]
     signal.set_result(None)
     assert signal.done()
+
+
+async def test_a_cancel_wins_over_a_future_that_is_done_in_the_same_turn() -> None:
+    loop = asyncio.get_running_loop()
+    first, second = loop.create_future(), loop.create_future()
+    seen: list[str] = []
+
+    async def work() -> None:
+        try:
+            await first
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+        await second
+        seen.append("second")
+
+    errand = Errand(loop, work(), lambda _: seen.append("end"))
+    errand.step()
+    errand.cancel()
+    first.set_result(None)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert seen == ["cancelled"]
+    second.set_result(None)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert seen == ["cancelled", "second", "end"]

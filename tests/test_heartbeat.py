@@ -33,6 +33,7 @@ class FakeExchange:
     method = "POST"
     headers: Mapping[bytes, bytes] = {}
     gone = False
+    idle_s = 60.0
 
     def __init__(self, loop: JumpingLoop) -> None:
         self._loop = loop

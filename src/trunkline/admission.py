@@ -1,7 +1,7 @@
 """The desk of a call: may it be made, what is reserved for it, and what it used in the end."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import msgspec
@@ -32,29 +32,38 @@ from trunkline.routing.bound import (
     hold_output,
 )
 from trunkline.routing.table import Route, Target
-from trunkline.terms import NO_LIMITS, BudgetUnit, Charge
+from trunkline.terms import NO_LIMITS, Budget, BudgetUnit, Charge, Kind
 
+SEATS: Final = 4096
+"""Seats whose needs are remembered."""
 _FULL: Final = "The gateway cannot write down what this call would use; try again."
 
 
-class Stay(msgspec.Struct):
+class Needs(msgspec.Struct, frozen=True):
+    """What has to be asked for the calls of one seat: the limits and the budgets that it has."""
+
+    seat: Seat
+    subjects: tuple[Subject, ...]
+    budgets: tuple[tuple[Kind, str, Budget], ...]
+
+
+class Stay(msgspec.Struct, gc=False):
     """A call from its admission to its end: what it may use, and what its attempts did use.
 
-    ``opening`` is what was written down first, with what is held; ``bare`` the same without, for
-    the end. ``words`` say what was changed of the request.
+    ``opening`` is what was written down first, without what is held; None before that. ``words``
+    say what was changed of the request. The collector is spared: none of it leads back here.
     """
 
-    opening: Opening
-    bare: Opening
     seat: Seat
     request: Request
+    operation: str
+    body_bytes: int
+    opening: Opening | None = None
     permit: Permit | None = None
     hold: Hold | None = None
     words: tuple[str, ...] = ()
-    opened: bool = False
     settled: bool = False
-    attempts: list[Attempt] = []
-    body_bytes: int = 0
+    attempts: tuple[Attempt, ...] = ()
     status: Status = "complete"
     code: str = ""
 
@@ -65,6 +74,10 @@ class Stay(msgspec.Struct):
 
 class Desk:
     """Admits calls and settles them; one a worker.
+
+    What a call needs is mostly at hand, and then nothing here waits: between two calls the caches
+    forget these lines, so it counts how few functions and objects each call touches
+    (docs/performance.md, Remarks).
 
     Args:
         limiter: rates and calls at once.
@@ -84,175 +97,248 @@ class Desk:
         self._purse = purse
         self._prices = prices
         self._journal = journal
+        self._needs: dict[tuple[str, str], Needs] = {}
         self.tally = Tally()
 
-    def register(
-        self, call: Call, seat: Seat, operation: str, request: Request, body_bytes: int
-    ) -> Stay:
-        """Know of a call from here on: it is written down, however it ends."""
-        opening = Opening(
+    def admit(
+        self, stay: Stay, call: Call, route: Route, *, strict: bool
+    ) -> Awaitable[None] | None:
+        """Take what the call needs of limits and budgets, and write it down before it is sent.
+
+        ``strict``: what does not fit is refused, though the account would have it clamped.
+
+        Returns:
+            None if all of it was at hand; else what must be awaited.
+
+        Raises:
+            GatewayError: at once or when awaited: ``rate_limit_exceeded``,
+                ``insufficient_quota``, ``overloaded``, and ``permission_denied`` for a model
+                without a price where those are refused.
+        """
+        seat = stay.seat
+        if seat.is_free and not self._prices.is_strict:
+            self._open(stay, call, route)
+            return None
+        require, at_us = self._prices.require, call.at_us
+        tariffs = [require(target.provider, target.model, at_us) for target in route.targets]
+        needs = self._find_needs(seat)
+        if needs.subjects:
+            answer = self._limiter.decide(needs.subjects, _count_asked(stay))
+            if answer is None:
+                return self._admit_later(stay, call, route, tariffs, strict=strict)
+            self._take_permit(stay, call, answer)
+        if needs.budgets and not self._hold(stay, route, needs, tariffs):
+            return self._admit_later(stay, call, route, tariffs, strict=strict)
+        self._open(stay, call, route)
+        return None
+
+    async def _admit_later(
+        self,
+        stay: Stay,
+        call: Call,
+        route: Route,
+        tariffs: Sequence[Tariff | None],
+        *,
+        strict: bool,
+    ) -> None:
+        """The rest of an admission for which something has to be asked elsewhere."""
+        needs = self._find_needs(stay.seat)
+        if needs.subjects and stay.permit is None:
+            answer = await self._limiter.admit(needs.subjects, _count_asked(stay))
+            self._take_permit(stay, call, answer)
+        if needs.budgets:
+            await self._take_budgets(stay, route, needs, tariffs, strict=strict)
+        self._open(stay, call, route)
+
+    def _find_needs(self, seat: Seat) -> Needs:
+        """What has to be asked for a seat; remembered, as most calls come from few."""
+        name = (seat.key_subject, seat.account_id)
+        needs = self._needs.get(name)
+        if needs is None or needs.seat is not seat:
+            if len(self._needs) >= SEATS:
+                self._needs.clear()
+            needs = self._needs[name] = _list_needs(seat)
+        return needs
+
+    def _take_permit(self, stay: Stay, call: Call, answer: Permit | Refusal) -> None:
+        call.left = write_headers(answer.reading)
+        if isinstance(answer, Refusal):
+            raise answer.make_error()
+        stay.permit = answer
+
+    def _open(self, stay: Stay, call: Call, route: Route) -> None:
+        """Write the call down; from here on it costs something."""
+        seat, request = stay.seat, stay.request
+        bare = Opening(
             call.id,
             call.at_us,
             seat.account_id,
             seat.key_id,
             request.model,
-            operation,
+            stay.operation,
             request.stream,
+            route.targets[0].label,
         )
-        return Stay(opening, opening, seat, request, attempts=[], body_bytes=body_bytes)
-
-    async def admit(self, stay: Stay, call: Call, route: Route, *, strict: bool) -> None:
-        """Take what the call needs of limits and budgets, and write it down before it is sent.
-
-        ``strict``: what does not fit is refused, though the account would have it clamped.
-
-        Raises:
-            GatewayError: ``rate_limit_exceeded``, ``insufficient_quota``, ``overloaded``, and
-                ``permission_denied`` for a model without a price where those are refused.
-        """
-        seat, at_us = stay.seat, stay.opening.at_us
-        require = self._prices.require
-        tariffs = [require(target.provider, target.model, at_us) for target in route.targets]
-        if seat.key_terms.limits is not NO_LIMITS or seat.account_terms.limits is not NO_LIMITS:
-            await self._take_limits(stay, call)
-        if seat.key_terms.budgets or seat.account_terms.budgets:
-            await self._take_budgets(stay, route, tariffs, strict=strict)
-        opening = stay.opening
-        target = route.targets[0].label
-        holds = () if stay.hold is None else stay.hold.charges
-        stay.opening = Opening(
-            opening.id,
-            opening.at_us,
-            opening.account_id,
-            opening.key_id,
-            opening.model,
-            opening.operation,
-            opening.stream,
-            target,
-            holds,
-        )
+        opening = bare
+        if stay.hold is not None:
+            opening = msgspec.structs.replace(bare, holds=stay.hold.charges)
         try:
-            self._journal.open(stay.opening)
+            self._journal.open(opening)
         except JournalFullError:
             raise GatewayError("overloaded", _FULL, retry_after_s=5) from None
-        stay.opened = True
+        stay.opening = bare
 
     def begin_attempt(self, call: Call) -> None:
-        """Another target is tried; the first one was written down with the call."""
-        if call.attempts > 1:
-            self._journal.attempt(call.id, call.attempts, call.target)
+        """Write down what is tried; not for the target that was written down with the call."""
+        self._journal.attempt(call.id, call.attempts, call.target)
 
     def end_attempt(
         self, stay: Stay, call: Call, target: Target, status: Status, code: str = ""
     ) -> None:
         """An attempt is over: what it used is read off its replies."""
+        readings = call.readings
         tokens, source = measure(
-            call.readings,
+            readings,
             stay.body_bytes,
             complete=status == "complete",
-            sent=call.sent if call.readings or status == "left" else 0,
+            sent=call.sent if readings or status == "left" else 0,
         )
         cost = 0 if source == "none" or call.caller_paid else None
-        tariff = self._prices.find(target.provider, target.model, stay.opening.at_us)
+        tariff = self._prices.find(target.provider, target.model, call.at_us)
         if tariff is not None and cost is None:
             images = count_images(stay.request) if tariff.image else 0
             cost = tariff.find_cost(tokens, images)
-        began_ns = call.begun_ns
-        stay.attempts.append(
-            Attempt(
-                call.target,
-                status,
-                source,
-                tokens,
-                cost,
-                code,
-                next((each.finish_reason or "" for each in call.readings), ""),
-                (call.first_ns - began_ns) // 1000 if call.first_ns else None,
-                (time.perf_counter_ns() - began_ns) // 1000,
-            )
+        began_ns, first_ns = call.begun_ns, call.first_ns
+        attempt = Attempt(
+            call.target,
+            status,
+            source,
+            tokens,
+            cost,
+            code,
+            (readings[0].finish_reason or "") if readings else "",
+            (first_ns - began_ns) // 1000 if first_ns else None,
+            (time.perf_counter_ns() - began_ns) // 1000,
         )
+        stay.attempts = (*stay.attempts, attempt) if stay.attempts else (attempt,)
 
     def settle(self, stay: Stay, call: Call) -> None:
         """Write down how the call ended, once, and give back what it did not use; never fails."""
         if stay.settled:
             return
         stay.settled = True
-        if stay.code == "model_not_found":  # whatever was pasted there is nobody's model
-            stay.bare = msgspec.structs.replace(stay.bare, model="")
-        tokens, cost, source = sum_attempts(stay.attempts)
+        attempts = stay.attempts
+        if len(attempts) == 1:
+            only = attempts[0]
+            tokens, cost, source = only.tokens, only.cost_micros, only.usage_source
+        else:
+            tokens, cost, source = sum_attempts(attempts)
         used = tokens.input + tokens.output
         if stay.permit is not None:
-            if source == "none" and stay.attempts:
+            if source == "none" and attempts:
                 stay.permit.release()
             else:
                 stay.permit.settle(used)
         charges: tuple[Charge, ...] = ()
         if stay.hold is not None:
             charges = stay.hold.settle_each(cost or 0, used)
+        opening, started_ns, first_ns = stay.opening, call.started_ns, call.first_ns
         entry = Entry(
-            stay.bare,
+            _name_call(stay, call) if opening is None else opening,
             stay.status,
-            tuple(stay.attempts),
+            attempts,
             charges,
             stay.code,
-            ",".join(call.changes),
-            (call.sent_ns - call.started_ns) // 1000 if call.sent_ns else 0,
-            (call.first_ns - call.started_ns) // 1000 if call.first_ns else None,
-            (time.perf_counter_ns() - call.started_ns) // 1000,
+            ",".join(call.changes) if call.changes else "",
+            (call.sent_ns - started_ns) // 1000 if call.sent_ns else 0,
+            (first_ns - started_ns) // 1000 if first_ns else None,
+            (time.perf_counter_ns() - started_ns) // 1000,
         )
-        if stay.opened:
-            self._journal.settle(entry)
-        else:
+        if opening is None:
             self._journal.note(entry)
+        else:
+            self._journal.settle(entry)
         self.tally.count(stay.status, stay.code, tokens.input, tokens.output, cost or 0)
 
-    async def _take_limits(self, stay: Stay, call: Call) -> None:
-        seat, request = stay.seat, stay.request
-        of_key, of_account = seat.key_terms.limits, seat.account_terms.limits
-        subjects = []
-        if of_key is not NO_LIMITS:
-            subjects.append(Subject("key", seat.key_subject, of_key))
-        if of_account is not NO_LIMITS:
-            subjects.append(Subject("account", seat.account_id, of_account))
-        tokens = stay.body_bytes // BYTES_PER_TOKEN + (request.max_tokens or 0)
-        answer = await self._limiter.admit(subjects, tokens)
-        call.left = write_headers(answer.reading)
-        if isinstance(answer, Refusal):
-            raise answer.make_error()
-        stay.permit = answer
+    def _hold(
+        self, stay: Stay, route: Route, needs: Needs, tariffs: Sequence[Tariff | None]
+    ) -> bool:
+        """Reserve the worst case of a call whose output is bounded, if that much is at hand."""
+        bound = find_bound(stay.request, stay.body_bytes, route)
+        if bound.output is None:
+            return False
+        stay.hold = self._purse.hold(_list_claims(needs, bound, bound.output, tariffs))
+        return stay.hold is not None
 
     async def _take_budgets(
-        self, stay: Stay, route: Route, tariffs: Sequence[Tariff | None], *, strict: bool
+        self,
+        stay: Stay,
+        route: Route,
+        needs: Needs,
+        tariffs: Sequence[Tariff | None],
+        *,
+        strict: bool,
     ) -> None:
         """Reserve the worst case; or as much output as fits, where the account wants that."""
         bound = find_bound(stay.request, stay.body_bytes, route)
         output = OUTPUT_TOKENS if bound.output is None else bound.output
         word = f"defaulted:max_tokens={output}" if bound.output is None else ""
         clamps = stay.seat.account_terms.over_budget == "clamp" and not strict
-        answer = await self._purse.take(_list_claims(stay.seat, bound, output, tariffs))
+        answer = await self._purse.take(_list_claims(needs, bound, output, tariffs))
         while isinstance(answer, Shortage):
             fitting = _fit_output(bound, output, tariffs, answer) if clamps else 0
             if not fitting:
                 raise answer.make_error()
             output, word = fitting, f"clamped:max_tokens={fitting}"
-            answer = await self._purse.take(_list_claims(stay.seat, bound, output, tariffs))
+            answer = await self._purse.take(_list_claims(needs, bound, output, tariffs))
         stay.hold = answer
         if word:
             stay.request = hold_output(stay.request, output)
             stay.words = (word,)
 
 
+def _name_call(stay: Stay, call: Call) -> Opening:
+    """What is known of a call that was refused before it was written down."""
+    seat, request = stay.seat, stay.request
+    # Whatever was pasted where a model is named is nobody's model.
+    model = "" if stay.code == "model_not_found" else request.model
+    return Opening(
+        call.id,
+        call.at_us,
+        seat.account_id,
+        seat.key_id,
+        model,
+        stay.operation,
+        request.stream,
+    )
+
+
+def _count_asked(stay: Stay) -> int:
+    """The tokens that limits count until they are known: a guess at the input, and all output."""
+    return stay.body_bytes // BYTES_PER_TOKEN + (stay.request.max_tokens or 0)
+
+
+def _list_needs(seat: Seat) -> Needs:
+    key, account = seat.key_terms, seat.account_terms
+    subjects = []
+    if key.limits != NO_LIMITS:
+        subjects.append(Subject("key", seat.key_subject, key.limits))
+    if account.limits != NO_LIMITS:
+        subjects.append(Subject("account", seat.account_id, account.limits))
+    budgets: list[tuple[Kind, str, Budget]]
+    budgets = [("key", seat.key_subject, budget) for budget in key.budgets]
+    budgets += [("account", seat.account_id, budget) for budget in account.budgets]
+    return Needs(seat, tuple(subjects), tuple(budgets))
+
+
 def _list_claims(
-    seat: Seat, bound: Bound, output: int, tariffs: Sequence[Tariff | None]
+    needs: Needs, bound: Bound, output: int, tariffs: Sequence[Tariff | None]
 ) -> list[Claim]:
     """What the call may use of each budget, at whichever of its targets."""
     claims = []
-    for budget in seat.key_terms.budgets:
+    for kind, name, budget in needs.budgets:
         worst = _find_worst(budget.unit, bound, output, tariffs)
-        claims.append(Claim("key", seat.key_subject, budget, worst))
-    for budget in seat.account_terms.budgets:
-        worst = _find_worst(budget.unit, bound, output, tariffs)
-        claims.append(Claim("account", seat.account_id, budget, worst))
+        claims.append(Claim(kind, name, budget, worst))
     return claims
 
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,22 @@ from trunkline.call import Deadlines
 from trunkline.catalog import Catalog, ProviderSettings
 from trunkline.exchange import Exchange
 from trunkline.ledger.report import make_report
-from trunkline.observe.metrics import write_metrics
+from trunkline.observe.metrics import Family, Sample, write_metrics
+from trunkline.policy import ModelRoutingSettings
 from trunkline.providers.fetch import Fetcher
+from trunkline.providers.gate import Gate, GateRule, list_gate_families
 from trunkline.providers.provider import Provider, ProviderSpec
 from trunkline.providers.upstream import TlsOptions, find_proxy, parse_base_url
 from trunkline.relay import Relay, Rules
+from trunkline.routing.standing import Standings
 from trunkline.routing.table import Columns, Known, Route, Row, Table, Target, fit_columns
-from trunkline.settings import ModelSettings, Settings
+from trunkline.settings import ModelSettings, Settings, TargetSettings
 from trunkline.store.store import Store, open_store
 
 ENGINE_WAIT_S = 30
-ENGINE_ROW = Row(serves=("chat", "text"), images="data", constrains=True)
+ENGINE_ROW = Row(
+    serves=("chat", "text"), images="data", constrains=True, prefill="continue_final_message"
+)
 """llama.cpp's dialect; it is given images as bytes, for it shall fetch nothing."""
 
 
@@ -142,12 +148,22 @@ def build_gateway(
     rules = Rules(timing, limit_bytes, settings.ledger.drain_s)
     relay = Relay(table, providers, verifier, books.desk, find_fetcher or cache(Fetcher), rules)
     names = table.list_names()
+    gates = {name: provider.gate for name, provider in providers.items()}
     site = Site(
         relay.admit,
         lambda: names,
-        partial(_probe, providers, books),
+        partial(_probe, providers, books, partial(_list_warnings, relay.standings, table)),
         _build_admin(blueprint, relay, store),
-        measure=lambda: write_metrics(books.list_families(), str(os.getpid())),
+        measure=lambda: write_metrics(
+            chain(
+                books.list_families(),
+                list_gate_families(gates),
+                relay.standings.list_families(),
+                relay.hedges.list_families(),
+                (_count_tasks(),),
+            ),
+            str(os.getpid()),
+        ),
         metrics_open=settings.server.metrics_open,
     )
     closers = [relay.close, books.close]
@@ -164,7 +180,17 @@ def _build_admin(blueprint: Blueprint, relay: Relay, store: Store) -> AdminDesk:
     def report(query: Mapping[str, str]) -> tuple[bytes, str]:
         return make_report(store, query, _read_clock())
 
-    return AdminDesk(relay.admit, store, make_roster, report, _read_clock)
+    return AdminDesk(relay.admit, store, make_roster, report, _read_clock, relay.standings)
+
+
+def _count_tasks() -> Family:
+    """The tasks of the running loop: a number that only grows tells of a leak."""
+    return Family(
+        "trunkline_tasks",
+        "Tasks of this worker's event loop: calls, connections and what runs beside them.",
+        "gauge",
+        (Sample(len(asyncio.all_tasks())),),
+    )
 
 
 def _read_clock() -> int:
@@ -174,9 +200,15 @@ def _read_clock() -> int:
 
 def build_providers(blueprint: Blueprint) -> dict[str, Provider]:
     """A provider by ``Target.key``, engines included."""
+    settings = blueprint.settings
+    workers = settings.server.workers
     providers = {
-        name: Provider(_specify(name, row, blueprint.proxies), row.build_signer(os.environ))
-        for name, row in blueprint.settings.providers.items()
+        name: Provider(
+            _specify(name, row, blueprint.proxies),
+            row.build_signer(os.environ),
+            _build_gate(name, row.build_gate_rule(), workers),
+        )
+        for name, row in settings.providers.items()
     }
     for engine in blueprint.engines:
         spec = ProviderSpec(
@@ -186,8 +218,14 @@ def build_providers(blueprint: Blueprint) -> dict[str, Provider]:
             api_key=engine.key,
             start_wait_s=ENGINE_WAIT_S,
         )
-        providers[f"local/{engine.name}"] = Provider(spec)
+        name = f"local/{engine.name}"
+        rule = settings.engines[engine.name].build_gate_rule()
+        providers[name] = Provider(spec, gate=_build_gate(name, rule, workers))
     return providers
+
+
+def _build_gate(name: str, rule: GateRule | None, workers: int) -> Gate | None:
+    return None if rule is None else Gate(name, rule.divide(workers))
 
 
 def _specify(name: str, row: ProviderSettings, proxies: Mapping[str, str]) -> ProviderSpec:
@@ -211,20 +249,16 @@ def build_table(settings: Settings, catalog: Catalog, engines: tuple[EngineLink,
     known = {name: row.build() for name, row in catalog.models.items()}
     rows = {name: provider.build_row() for name, provider in settings.providers.items()}
     links = {engine.name: engine for engine in engines}
-    default = settings.deadlines.build({})
+    default, rule = settings.deadlines.build({}), settings.routing.build(ModelRoutingSettings())
     routes = _list_native(catalog, rows, known, default)
+    routes = {name: msgspec.structs.replace(route, rule=rule) for name, route in routes.items()}
     for engine in engines:
         context = settings.engines[engine.name].context
         columns = Columns(images=engine.images, tools=engine.tools, context_window=context)
         name = f"local/{engine.name}"
-        routes[name] = Route(name, (_engine_target(engine),), columns, default)
+        routes[name] = Route(name, (_engine_target(engine),), columns, default, rule=rule)
     for name, model in settings.models.items():
-        targets = tuple(
-            _engine_target(links[target.model])
-            if target.provider == "local"
-            else Target(target.provider, target.model, rows[target.provider])
-            for target in model.targets
-        )
+        targets = tuple(_build_target(target, links, rows) for target in model.targets)
         before = routes.get(name)
         columns = fit_columns(known.get(name, Known()).columns, targets)
         if before is not None and not targets:
@@ -234,8 +268,19 @@ def build_table(settings: Settings, catalog: Catalog, engines: tuple[EngineLink,
             targets or (before.targets if before else ()),
             _override(columns, model),
             settings.deadlines.build(model.deadlines),
+            rule=settings.routing.build(model.routing),
         )
-    return Table(routes, rows, known, settings.demo.stand_in, default)
+    return Table(routes, rows, known, settings.demo.stand_in, default, rule)
+
+
+def _build_target(
+    target: TargetSettings, links: Mapping[str, EngineLink], rows: Mapping[str, Row]
+) -> Target:
+    if target.provider == "local":
+        built = _engine_target(links[target.model])
+    else:
+        built = Target(target.provider, target.model, rows[target.provider])
+    return msgspec.structs.replace(built, weight=target.weight, on=target.on)
 
 
 def _list_native(
@@ -268,13 +313,21 @@ def _override(columns: Columns, model: ModelSettings) -> Columns:
     return msgspec.structs.replace(columns, **given)
 
 
-async def _probe(providers: Mapping[str, Provider], books: Bookkeeping) -> Health:
-    """How the gateway is: engines that do not answer, and what the accounts lack."""
+def _list_warnings(standings: Standings, table: Table) -> dict[str, str]:
+    return standings.list_warnings(table.routes.values(), time.perf_counter_ns() / 1e9)
+
+
+async def _probe(
+    providers: Mapping[str, Provider],
+    books: Bookkeeping,
+    list_circuits: Callable[[], dict[str, str]],
+) -> Health:
+    """How the gateway is: engines that do not answer, what the accounts lack, and who fails."""
     own = {name: provider for name, provider in providers.items() if provider.spec.own}
     answers = await asyncio.gather(*(provider.probe() for provider in own.values()))
     down = {name: "not running" for name, up in zip(own, answers, strict=True) if not up}
     await books.check()
-    return Health(down | books.list_faults(), books.list_warnings())
+    return Health(down | books.list_faults(), books.list_warnings() | list_circuits())
 
 
 async def _close_store(store: Store) -> None:

@@ -49,6 +49,7 @@ class Call(msgspec.Struct):
         target: ``provider/model`` of the newest attempt, "" before the first.
         changes: what was changed for that target.
         left: header lines that say what is left of the caller's limits.
+        route: why it goes where it goes, for a caller who asks; "" for all others.
         begun_ns: the monotonic clock when the newest attempt began.
         sent_ns: when the call was first sent to a target, 0 before.
         first_ns: when the newest attempt's first content came, 0 before.
@@ -65,6 +66,7 @@ class Call(msgspec.Struct):
     target: str = ""
     changes: list[str] = []
     left: bytes = b""
+    route: str = ""
     begun_ns: int = 0
     sent_ns: int = 0
     first_ns: int = 0
@@ -81,6 +83,19 @@ class Call(msgspec.Struct):
         self.sent = 0
         self.caller_paid = False
         self.readings = []
+
+    def adopt(self, other: "Call") -> None:
+        """Go on with an attempt that was made beside the newest one, and knows of it."""
+        self.upstream_ns = other.upstream_ns
+        self.target = other.target
+        self.changes = other.changes
+        self.begun_ns = other.begun_ns
+        self.sent_ns = self.sent_ns or other.sent_ns
+        self.first_ns = other.first_ns
+        self.sent = other.sent
+        self.caller_paid = other.caller_paid
+        # A list of its own: the attempt that is given up may add to the one it had.
+        self.readings = [*other.readings]
 
 
 def make_request_id(now_ns: int) -> str:

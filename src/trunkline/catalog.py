@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from trunkline.providers.credential import Signer
+from trunkline.providers.gate import GateRule
 from trunkline.providers.provider import Auth
 from trunkline.providers.signing import SigningOptions, build_signer
 from trunkline.routing.table import (
@@ -20,6 +21,7 @@ from trunkline.routing.table import (
     Wire,
 )
 from trunkline.toml import read_toml
+from trunkline.wire.continuation import Prefill
 from trunkline.wire.rewrite import Rewrite
 from trunkline.wire.template import TemplateName
 
@@ -70,6 +72,7 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
     images: Literal["url", "data", "none"] | None = None
     constrains: bool | None = None
     caller_key: bool | None = None
+    prefill: Prefill | None = None
     prices: str | None = None
     tier: Literal["recorded", "real server", "live"] | None = None
     region: str | None = None
@@ -84,6 +87,9 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
     cert_file: str | None = None
     key_file: str | None = None
     proxy: str | None = None
+    concurrent: Positive | None = None
+    queue: Annotated[int, Meta(ge=0)] | None = None
+    queue_s: Annotated[float, Meta(gt=0)] | None = None
 
     def complete(self) -> "ProviderSettings":
         """The same with its wire's defaults in the fields that nobody filled."""
@@ -105,6 +111,12 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
             if (value := getattr(self, name)) is not None
         }
         return Row(**given)
+
+    def build_gate_rule(self) -> GateRule | None:
+        """How many calls run at once and how many wait; None where all may run."""
+        if self.concurrent is None:
+            return None
+        return GateRule.make(self.concurrent, self.queue, self.queue_s)
 
     def build_signer(self, environ: Mapping[str, str]) -> Signer | None:
         """What signs the requests; raises ``ValueError`` as ``signing.build_signer`` does."""

@@ -3,12 +3,14 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from trunkline.call import Call
+from trunkline.access.grant import Seat
+from trunkline.call import Call, Deadlines
 from trunkline.chat import ChatRequest
 from trunkline.errors import GatewayError
 from trunkline.events import Usage
@@ -27,6 +29,8 @@ from trunkline.wire.sse import write_error_frame
 _T = TypeVar("_T")
 
 ANSWER_LIMIT_BYTES: Final = 256 * 1024 * 1024
+HELD_LIMIT_BYTES: Final = 1024 * 1024
+"""What a stream may hold before its first content."""
 _JSON: Final = b"content-type: application/json\r\n"
 # nginx in front would hold the frames back without the last of them.
 _STREAM: Final = (
@@ -36,11 +40,22 @@ _STREAM: Final = (
 )
 
 
+class Side(Protocol):
+    """An attempt that is made while another one of the same call is under way."""
+
+    is_over: bool
+    """The other one has won, or the client has left: this one is in the ledger already."""
+
+    def claim(self) -> None:
+        """The answer is this one's, from its first content on; raises where it is too late."""
+
+
 class Job(msgspec.Struct, frozen=True):
     """One admitted call: what the attempts need of it.
 
     ``settle`` is called when the answer is whole, before its last bytes leave. ``words`` say what
-    was changed before any target was chosen.
+    was changed before any target was chosen. ``deadlines`` are the route's, as its client wishes
+    them; ``seat`` says whom it counts for. ``side`` is for an attempt that is not alone.
     """
 
     exchange: Exchange
@@ -49,7 +64,10 @@ class Job(msgspec.Struct, frozen=True):
     route: Route
     call: Call
     settle: Callable[[], None]
-    words: tuple[str, ...] = ()
+    words: tuple[str, ...]
+    deadlines: Deadlines
+    seat: Seat
+    side: Side | None = None
 
     def stamp(self) -> Stamp:
         """What the reply carries where its upstream tells no more."""
@@ -57,6 +75,7 @@ class Job(msgspec.Struct, frozen=True):
 
     def start(self) -> None:
         """Decide the status of a streamed answer."""
+        self.exchange.idle_s = self.deadlines.idle_s
         self.exchange.start(200, _STREAM + _tell(self.call))
 
 
@@ -82,8 +101,12 @@ async def read_answer(job: Job, pair: Pair, response: Response) -> Answer:
         return answer
     place = len(readings)
     readings.append(fold)
-    while data := await response.read():
+
+    def take(data: bytes) -> bool:
         fold.feed(data)
+        return False
+
+    await response.pump(take, None, partial(count_progress, fold))
     answer = pair.read_answer(fold.finish())
     readings[place] = answer
     return answer
@@ -91,10 +114,24 @@ async def read_answer(job: Job, pair: Pair, response: Response) -> Answer:
 
 def answer_whole(job: Job, answer: Answer) -> None:
     """Give the client a whole answer, with the time that the gateway itself took."""
+    if job.side is not None:
+        job.side.claim()
     spent_ns = time.perf_counter_ns() - job.call.started_ns - job.call.upstream_ns
     overhead = b"x-trunkline-overhead-us: %d\r\n" % (spent_ns // 1000)
     job.settle()
+    job.exchange.idle_s = job.deadlines.idle_s
     job.exchange.answer(200, b"%b%b%b" % (_JSON, _tell(job.call), overhead), answer.body)
+
+
+def count_progress(reply: StreamReply) -> int:
+    """What has come of a reply that is more than a sign of life, as a number that grows.
+
+    Content of any sort counts, whether the client's format shows it or not, and so does a prompt
+    that an engine says it has read a part of. Roles, comments and pings do not.
+    """
+    counted = reply.counted
+    read = counted.prompt_tokens if counted is not None else 0
+    return reply.pieces + reply.content_seen + read
 
 
 class Shortcut:
@@ -136,9 +173,11 @@ async def deliver_stream(
         nonlocal is_held
         out = feed(data)
         if is_held:
-            held.append(out)
+            hold(held, out, reply)
             if not reply.content_seen:
                 return False
+            if job.side is not None:
+                job.side.claim()
             is_held = False
             job.call.first_ns = time.perf_counter_ns()
             out = b"".join(held)
@@ -151,9 +190,12 @@ async def deliver_stream(
         return write(out)
 
     take_chunk = Shortcut(exchange, reply, heartbeat).take_chunk
-    while await response.pump(pass_on, take_chunk):
+    progress = partial(count_progress, reply)
+    while await response.pump(pass_on, take_chunk, progress):
         await exchange.drain()
     last = b"".join((*held, reply.finish()))
+    if job.side is not None:
+        job.side.claim()
     if not exchange.started:
         job.start()
     job.settle()
@@ -198,6 +240,8 @@ class Fan:
         join = FanStream(self._job.stamp(), len(self._pairs), done=done, include_usage=usage)
         flows = [self._pump(copy, join, heartbeat) for copy in range(len(self._pairs))]
         usages = await run_all(flows)
+        if self._job.side is not None:
+            self._job.side.claim()
         if not self._job.exchange.started:
             self._job.start()
         last = b"".join(self._held or ()) + join.end(usages)
@@ -221,7 +265,8 @@ class Fan:
             return self._write(join.add(copy, reply.feed(data)), reply, heartbeat)
 
         try:
-            while await response.pump(pass_on):
+            progress = partial(count_progress, reply)
+            while await response.pump(pass_on, None, progress):
                 await exchange.drain()
             self._write(join.add(copy, reply.finish()), reply, heartbeat)
         finally:
@@ -230,9 +275,11 @@ class Fan:
 
     def _write(self, out: bytes, reply: StreamReply, heartbeat: Heartbeat) -> bool:
         if self._held is not None:
-            self._held.append(out)
+            hold(self._held, out, reply)
             if not reply.content_seen:
                 return False
+            if self._job.side is not None:
+                self._job.side.claim()
             self._job.call.first_ns = time.perf_counter_ns()
             out, self._held = b"".join(self._held), None
             if not self._job.exchange.started:
@@ -241,6 +288,14 @@ class Fan:
             return False
         heartbeat.note_write()
         return self._job.exchange.write(out)
+
+
+def hold(held: list[bytes], out: bytes, reply: StreamReply) -> None:
+    """Keep what came before any content; raises ``upstream_error`` where that does not end."""
+    if out:
+        held.append(out)
+        if not reply.content_seen and sum(map(len, held)) > HELD_LIMIT_BYTES:
+            raise GatewayError("upstream_error", "The upstream's stream never says anything.")
 
 
 async def run_all(flows: list[Coroutine[Any, Any, _T]]) -> list[_T]:
@@ -256,10 +311,15 @@ async def run_all(flows: list[Coroutine[Any, Any, _T]]) -> list[_T]:
 def _tell(call: Call) -> bytes:
     """The header lines that say where an answer comes from."""
     changes = f"x-trunkline-changes: {_header(','.join(call.changes))}\r\n" if call.changes else ""
+    route = _tell_route(call) if call.route else ""
     return (
         f"x-request-id: {call.id}\r\nx-trunkline-target: {_header(call.target)}\r\n"
-        f"x-trunkline-attempts: {call.attempts}\r\n{changes}"
+        f"x-trunkline-attempts: {call.attempts}\r\n{changes}{route}"
     ).encode() + call.left
+
+
+def _tell_route(call: Call) -> str:
+    return f"x-trunkline-route: {_header(call.route)}\r\n" if call.route else ""
 
 
 def _header(text: str) -> str:
@@ -276,4 +336,5 @@ def fail(exchange: Exchange, error: GatewayError, call: Call) -> None:
         exchange.cut()
     else:
         head = write_head(write_failure_headers(error, call.id)) + call.left
+        head += _tell_route(call).encode()
         exchange.answer(error.status, head, write_failure(error, call.id))

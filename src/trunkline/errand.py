@@ -69,9 +69,14 @@ class Errand:
         self._is_cancelling = False
         self._is_done = False
 
-    def step(self, _waited_for: object = None) -> None:
+    def step(self) -> None:
         """Run to the next wait, or to the end."""
         self._go(self._coroutine.send, None)
+
+    def _wake(self, waited_for: object) -> None:
+        """A future is done; where the errand was cancelled that very moment, nobody waits."""
+        if waited_for is self._waits_for:
+            self.step()
 
     def cancel(self, msg: object = None) -> bool:
         """Throw ``CancelledError`` into the coroutine in the loop's next turn."""
@@ -88,7 +93,7 @@ class Errand:
         if isinstance(waits_for, Signal):
             waits_for.resume = None
         elif waits_for is not None:
-            waits_for.remove_done_callback(self.step)
+            waits_for.remove_done_callback(self._wake)
             waits_for.cancel()
         self._is_cancelling = False
         self._go(self._coroutine.throw, asyncio.CancelledError(*([msg] if msg else [])))
@@ -115,7 +120,7 @@ class Errand:
                 self._loop.call_soon(self.step)
             else:
                 waits_for._asyncio_future_blocking = False  # noqa: SLF001 - the protocol of await
-                waits_for.add_done_callback(self.step)
+                waits_for.add_done_callback(self._wake)
 
     def _end(self) -> None:
         self._is_done = True

@@ -25,6 +25,11 @@ Code = Literal[
 ]
 
 
+Cause = Literal["", "filter", "local"]
+"""What a code does not tell: a content filter refused the request; or this gateway ended it by
+itself (its queue is full, the call's time is over), and no target is to blame."""
+
+
 class Kind(msgspec.Struct, frozen=True):
     """How a code shows on the wire: status, OpenAI error type, and whether a retry can help."""
 
@@ -76,7 +81,14 @@ class GatewayError(Exception):
         faults: for ``validation_error``, every fault found.
         retry_after_s: advice for the client, sent as ``retry-after`` (1 to 60 s).
         status: replaces the code's own status; only for an upstream's 4xx that is handed on.
+
+    Attributes:
+        cause: see ``Cause``; whoever raises the error may set it.
+        told_s: how long the upstream itself asked to be left alone, if it did.
     """
+
+    cause: Cause = ""
+    told_s: float | None = None
 
     def __init__(
         self,

@@ -1,27 +1,32 @@
 """What an upstream says in a reply, as a closed union of events in the order of arrival."""
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+
+MOST_TOKENS: Final = 2**53
+"""No count is above this: what is lies, and no sum of counts may overflow."""
+_Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
 
 
 class PromptDetails(msgspec.Struct, gc=False):
     """Parts of the input tokens; those written to a cache stand here only where a vendor tells."""
 
-    cached_tokens: int | None = None
-    audio_tokens: int | None = None
-    cache_write_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    cached_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    cache_write_tokens: _Count | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class CompletionDetails(msgspec.Struct, gc=False):
     """Parts of the output tokens."""
 
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
-    accepted_prediction_tokens: int | None = None
-    rejected_prediction_tokens: int | None = None
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    accepted_prediction_tokens: _Count | None = None
+    rejected_prediction_tokens: _Count | None = None
 
 
 class Usage(msgspec.Struct, gc=False):
@@ -31,15 +36,23 @@ class Usage(msgspec.Struct, gc=False):
         ValueError: for any other total, so that an answer with one fails to decode and is mended.
     """
 
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    total_tokens: _Count
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
     def __post_init__(self) -> None:
         if self.prompt_tokens + self.completion_tokens != self.total_tokens:
             raise ValueError("the total of a usage is not the sum of its parts")
+
+    def believe(self) -> "Usage | None":
+        """Itself, or None where a count of it cannot be true; decoded ones are checked before."""
+        details = (self.prompt_tokens_details, self.completion_tokens_details)
+        parts = [getattr(each, name) for each in details if each for name in each.__struct_fields__]
+        counts = (self.prompt_tokens, self.completion_tokens, *parts)
+        known = [count for count in counts if isinstance(count, int)]
+        return self if all(0 <= count <= MOST_TOKENS for count in known) else None
 
 
 class Began(msgspec.Struct, frozen=True, gc=False):

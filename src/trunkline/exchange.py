@@ -39,6 +39,8 @@ class Exchange(Protocol):
     """Status and headers are decided."""
     gone: bool
     """The client has left; whatever is written is dropped."""
+    idle_s: float
+    """How long the client may take nothing of what it is sent; then it counts as gone."""
 
     @property
     def paused(self) -> bool:
@@ -63,7 +65,7 @@ class Exchange(Protocol):
         """As ``write``, for a piece that is framed as one chunk of HTTP/1.1 already."""
 
     async def drain(self) -> None:
-        """Wait until the client has taken enough of what was written."""
+        """Wait until the client has taken enough of what was written, or is gone."""
 
     def end(self, last: bytes = b"") -> None:
         """Send the last piece, if any, and end the body properly."""

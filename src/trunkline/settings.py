@@ -14,8 +14,11 @@ from trunkline.catalog import Catalog, Positive, ProviderSettings, Section
 from trunkline.ledger.price_book import PriceBook
 from trunkline.ledger.price_rule import PriceSettings, find_faults
 from trunkline.limits import address as limits_address
+from trunkline.policy import ModelRoutingSettings, RoutingSettings
+from trunkline.providers.gate import GateRule
 from trunkline.providers.origin import parse_base_url
 from trunkline.relay import StreamTiming
+from trunkline.routing.rule import Want
 from trunkline.routing.table import PromptMode
 from trunkline.store import address
 from trunkline.toml import FileError, FileFault, read_toml, write_faults
@@ -75,6 +78,12 @@ class EngineSettings(Section, frozen=True, kw_only=True):
     slots: Positive = 4
     mmproj: str | None = None
     threads: Positive | None = None
+    queue: Annotated[int, Meta(ge=0)] | None = None
+    queue_s: Annotated[float, Meta(gt=0)] | None = None
+
+    def build_gate_rule(self) -> GateRule:
+        """As many calls at once as it has slots."""
+        return GateRule.make(self.slots, self.queue, self.queue_s)
 
 
 class TargetSettings(Section, frozen=True, kw_only=True):
@@ -83,6 +92,7 @@ class TargetSettings(Section, frozen=True, kw_only=True):
     provider: str
     model: str
     weight: Positive = 1
+    on: tuple[Want, ...] = ()
 
 
 class ModelSettings(Section, frozen=True, kw_only=True):
@@ -100,6 +110,7 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     deadlines: dict[DeadlineName, Annotated[float, Meta(gt=0)]] = msgspec.field(
         default_factory=dict
     )
+    routing: ModelRoutingSettings = ModelRoutingSettings()
 
 
 class DeadlineSettings(Section, frozen=True, kw_only=True):
@@ -141,6 +152,7 @@ class Settings(Section, frozen=True, kw_only=True):
     engines: dict[str, EngineSettings] = msgspec.field(default_factory=dict)
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     deadlines: DeadlineSettings = DeadlineSettings()
+    routing: RoutingSettings = RoutingSettings()
     ledger: LedgerSettings = LedgerSettings()
     stream: StreamSettings = StreamSettings()
     prices: PriceSettings = PriceSettings()
@@ -197,6 +209,10 @@ def _complete_provider(
     full = msgspec.structs.replace(row, **words).complete()
     if full.wire is None:
         faults.append(FileFault((*steps, "wire"), "is required for a provider that is new"))
+    for field in ("queue", "queue_s"):
+        if full.concurrent is None and getattr(full, field) is not None:
+            text = "says nothing without concurrent: then no call has to wait"
+            faults.append(FileFault((*steps, field), text))
     if given.prices and given.prices not in (known := PriceBook().list_names()):
         lists = ", ".join(known)
         faults.append(FileFault((*steps, "prices"), f"expected the name of a list ({lists})"))
@@ -308,6 +324,9 @@ def _check_models(settings: Settings, catalog: Catalog, faults: list[FileFault])
     for name, model in settings.models.items():
         if not model.targets and name not in served:
             faults.append(FileFault(("models", name, "targets"), "expected at least one target"))
+        if model.targets and all(target.on for target in model.targets):
+            message = "expected a target without it: one must be tried first"
+            faults.append(FileFault(("models", name, "targets", 0, "on"), message))
         for position, target in enumerate(model.targets):
             steps = ("models", name, "targets", position)
             if target.provider == "local":

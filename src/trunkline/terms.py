@@ -10,6 +10,8 @@ BudgetUnit = Literal["usd", "tokens"]
 Period = Literal["day", "month", "total"]
 Leaving = Literal["cancel", "drain"]
 OverBudget = Literal["refuse", "clamp"]
+Priority = Literal["high", "normal", "low"]
+SHARE_MOST: Final = 1000
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,6 +62,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limits: Limits = NO_LIMITS
     budgets: tuple[Budget, ...] = ()
 
+    @property
+    def is_free(self) -> bool:
+        """Whether there is neither a limit nor a budget."""
+        return self.limits == NO_LIMITS and not self.budgets
+
     def __post_init__(self) -> None:
         kinds = {(budget.unit, budget.period) for budget in self.budgets}
         if len(kinds) < len(self.budgets):
@@ -72,17 +79,29 @@ class AccountTerms(Terms, frozen=True, kw_only=True, omit_defaults=True):
     ``leaving``: when a client leaves, the upstream call is cancelled and what came is counted, or
     it is drained within a bound, to learn the provider's own count. ``over_budget``: a call whose
     worst case does not fit into what is left of a budget is refused, or its output is clamped.
+    ``share`` and ``priority`` count where calls have to wait for an upstream: those of a higher
+    class go first, and within a class each account is served in proportion to its share.
+
+    Raises:
+        ValueError: as ``Terms``, or the share is not from 1 to 1000.
     """
 
     leaving: Leaving = "cancel"
     over_budget: OverBudget = "refuse"
+    share: int = 1
+    priority: Priority = "normal"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.share <= SHARE_MOST:
+            raise ValueError(f"a share is from 1 to {SHARE_MOST}")
 
 
 NO_TERMS: Final = Terms()
 NO_ACCOUNT_TERMS: Final = AccountTerms()
 
 
-class Window(msgspec.Struct, frozen=True, gc=False):
+class Window(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One period of one budget: whose it is, what it counts, and when it began."""
 
     kind: Kind
@@ -92,7 +111,7 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     starts_at_us: int
 
 
-class Charge(msgspec.Struct, frozen=True, gc=False):
+class Charge(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What a call used of a window: micro-dollars or tokens."""
 
     window: Window

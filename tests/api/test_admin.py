@@ -47,6 +47,8 @@ def test_an_account_is_created_shown_and_changed(office: Office) -> None:
         "budgets": [{"period": "month", "usd": "12.5"}, {"period": "day", "tokens": 100000}],
         "leaving": "drain",
         "over_budget": "clamp",
+        "share": 5,
+        "priority": "high",
     }
     made = good(office.ask("POST", A, {"id": "team a", "name": "The A team", **terms}), 201)
     assert made.pop("created_at").endswith("Z")
@@ -58,6 +60,8 @@ def test_an_account_is_created_shown_and_changed(office: Office) -> None:
         "budgets": [{"period": "month", "usd": "12.50"}, {"period": "day", "tokens": 100000}],
         "leaving": "drain",
         "over_budget": "clamp",
+        "share": 5,
+        "priority": "high",
     }
     changed = good(office.ask("PATCH", f"{A}/team%20a", {"status": "suspended", "name": ""}))
     created_at = changed.pop("created_at")
@@ -83,6 +87,7 @@ def test_terms_change_in_part_and_null_removes(office: Office) -> None:
     steps: list[tuple[dict[str, Any], dict[str, Any]]] = [
         ({"limits": {"tpm": None, "concurrent": 3}}, {"rpm": 1, "tpm": None, "concurrent": 3}),
         ({"budgets": [{"period": "total", "usd": "0"}]}, {"rpm": 1, "tpm": None, "concurrent": 3}),
+        ({"share": 2, "priority": "low"}, {"rpm": 1, "tpm": None, "concurrent": 3}),
         ({"leaving": "drain"}, {"rpm": 1, "tpm": None, "concurrent": 3}),
         ({}, {"rpm": 1, "tpm": None, "concurrent": 3}),
         ({"limits": {}}, {"rpm": 1, "tpm": None, "concurrent": 3}),
@@ -93,6 +98,7 @@ def test_terms_change_in_part_and_null_removes(office: Office) -> None:
         assert account["limits"] == limits
     assert account["budgets"] == [{"period": "total", "usd": "0.00"}]
     assert account["leaving"] == "drain"
+    assert (account["share"], account["priority"]) == (2, "low")
     assert good(office.ask("PATCH", path, {"budgets": None}))["budgets"] == []
 
 
@@ -288,6 +294,18 @@ def test_every_fault_has_its_place(office: Office, body: Any, place: list[Any]) 
         "validation_error",
     )
     assert [fault["loc"] for fault in failure["detail"]] == [place]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"share": 0}, {"share": 1001}, {"share": None}, {"priority": "top"}, {"priority": None}],
+)
+def test_a_share_and_a_class_have_bounds(office: Office, body: dict[str, Any]) -> None:
+    (name,) = body
+    for method, path in (("POST", A), ("PATCH", f"{A}/{office.member_key.account_id}")):
+        whole = {"id": "bounds", **body} if method == "POST" else body
+        failure = bad(office.ask(method, path, whole), "validation_error")
+        assert [fault["loc"] for fault in failure["detail"]] == [["body", name]]
 
 
 def test_several_faults_are_told_at_once(office: Office) -> None:

@@ -79,6 +79,7 @@ def test_the_list_of_routes_is_the_one_that_is_documented() -> None:
         ("POST", K + "/{key_id}/rotate"),
         ("GET", "/admin/v1/audit"),
         ("GET", "/admin/v1/usage"),
+        ("GET", "/admin/v1/targets"),
     ]
 
 

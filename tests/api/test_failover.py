@@ -111,11 +111,11 @@ async def silent(peer: Peer) -> None:
         answering(b'{"error": {"message": "canary"}}', 500),
         answering(b"<html>canary</html>", 502),
         answering(b"{}", 503),
-        answering(b"{}", 429, {"retry-after": "30"}),
+        answering(b"{}", 408),
         answering(b"canary"),
         silent,
     ],
-    ids=["500", "502", "503", "429", "nonsense", "silence"],
+    ids=["500", "502", "503", "408", "nonsense", "silence"],
 )
 def test_a_target_of_another_wire_takes_over(
     tmp_path: Path, door: Door, client: httpx.Client, stream: bool, failing: Script
@@ -196,7 +196,22 @@ def test_after_the_first_content_nobody_takes_over(
         assert at.targets[2].requests == []
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 429])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_target_that_refuses_us_is_asked_last_for_a_while(
+    tmp_path: Path, door: Door, client: httpx.Client, status: int, stream: bool
+) -> None:
+    refusing = answering(b'{"error": {"message": "canary"}}', status, {"retry-after": "30"})
+    with place(tmp_path, door, client, refusing, speaking("anthropic"), silent) as at:
+        for attempts in ("2", "1", "1"):
+            response = at.ask(*ROUTES[1], stream=stream)
+            assert response.status_code == 200, response.text
+            assert response.headers["x-trunkline-attempts"] == attempts
+            assert "canary" not in response.text
+        assert at.count() == [1, 3, 0]
+
+
+@pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_another_target_could_not_mend_is_final(
     tmp_path: Path, door: Door, client: httpx.Client, status: int, stream: bool
@@ -260,8 +275,11 @@ def test_a_target_that_is_away_is_passed_over(
         more = MORE.format(first=away, second=claude.port, third=9)
         with run_gateway(tmp_path, away, door=door, more=more) as gateway:
             at = Place(gateway, [claude], client)
+            attempts = []
             for path, body in ROUTES:
                 for stream in (False, True):
                     response = at.ask(path, body, stream=stream)
                     assert response.status_code == 200
-                    assert response.headers["x-trunkline-attempts"] == "2"
+                    attempts.append(response.headers["x-trunkline-attempts"])
+            # After five failures its circuit is open.
+            assert attempts == ["2", "2", "2", "2", "2", "1"]

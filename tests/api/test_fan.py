@@ -31,6 +31,10 @@ targets = [
   {{ provider = "single", model = "first" }},
   {{ provider = "lab", model = "second" }},
 ]
+routing = {{ retries = 1 }}
+
+[routing]
+retries = 0
 """
 CHAT: dict[str, Any] = {"model": "single/m", "messages": [{"role": "user", "content": "Hi"}]}
 ROUTES = ["/v1/chat/completions", "/v5/chat/completions"]

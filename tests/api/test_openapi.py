@@ -215,7 +215,12 @@ def test_only_embeddings_have_no_stream() -> None:
 
 def test_every_route_takes_the_headers_that_the_gateway_reads() -> None:
     headers = {each["name"] for each in DOCUMENT["components"]["parameters"].values()}
-    assert headers == {"x-selected-account-id", "x-trunkline-strict", "x-openai-api-key"}
+    assert headers == {
+        "x-selected-account-id",
+        "x-trunkline-strict",
+        "x-trunkline-timeout",
+        "x-openai-api-key",
+    }
     for path in POSTS:
         references = [each["$ref"] for each in DOCUMENT["paths"][path]["post"]["parameters"]]
         names = [reference.rpartition("/")[2] for reference in references]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.test_stream import CHAT, NATIVE, ROUTES, STOP, ask_raw, frame, unchunk
+from api.streaming import CHAT, NATIVE, ROUTES, STOP, ask_raw, frame, unchunk
 from gateway import Door, run_gateway, run_upstream
 from scripted import Peer, Script
 

@@ -40,7 +40,9 @@ def test_an_account_is_created_and_listed(command: Command, capsys: Capture) -> 
     assert command("create", "b") == 0
     assert command("list") == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["ID", "NAME", "STATUS", "LIMITS", "BUDGETS", "CREATED"]
+    assert head.split() == [
+        *("ID", "NAME", "STATUS", "LIMITS", "BUDGETS", "SHARE", "PRIORITY", "CREATED")
+    ]
     start = head.index("STATUS")
     assert [row[start : start + 6] for row in rows] == ["active", "active"]
     assert rows[0].startswith("team a  The A team  ")
@@ -61,6 +63,8 @@ def test_json_is_for_programs(command: Command, capsys: Capture) -> None:
         "budgets": [],
         "leaving": "cancel",
         "over_budget": "refuse",
+        "share": 1,
+        "priority": "normal",
     }
 
 
@@ -90,6 +94,17 @@ def test_limits_budgets_and_policies_are_set_and_removed(
     assert {entry.actor for entry in entries} == {name_operator()}
 
 
+def test_share_and_priority_are_set_one_by_one(command: Command, capsys: Capture) -> None:
+    assert command("create", "a", "--share", "3") == 0
+    assert command("set", "a", "--priority", "low") == 0
+    capsys.readouterr()
+    (row,) = list_all(command, capsys)
+    assert (row["share"], row["priority"]) == (3, "low")
+    assert command("list") == 0
+    head, shown = capsys.readouterr().out.splitlines()
+    assert shown[head.index("SHARE") :].split()[:2] == ["3", "low"]
+
+
 def test_the_table_shows_limits_and_budgets(command: Command, capsys: Capture) -> None:
     command("create", "a", "--concurrent", "4", "--budget-usd", "5", "--budget-period", "total")
     capsys.readouterr()
@@ -105,6 +120,8 @@ def test_the_table_shows_limits_and_budgets(command: Command, capsys: Capture) -
         ("set a", "nothing to change"),
         ("set b --name B", "accounts create b"),
         ("set a --rpm 0", "1 or more"),
+        ("set a --share 0", "from 1 to 1000"),
+        ("set a --share 1001", "from 1 to 1000"),
         ("set a --rpm -5", "whole number"),
         ("set a --tpm 1e3", "whole number"),
         ("set a --rpm 1000000000001", "at most 1,000,000,000,000"),

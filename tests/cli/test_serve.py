@@ -169,7 +169,7 @@ def test_workers_share_one_port(tmp_path: Path) -> None:
         serving(tmp_path, write_config(tmp_path, upstream.port), "--workers", "3") as started,
     ):
         process, url, _ = started
-        with httpx.Client(headers=HEADERS | {"connection": "close"}) as client:
+        with httpx.Client(headers=HEADERS | {"connection": "close"}, timeout=60) as client:
             for _ in range(30):
                 assert client.post(f"{url}/v4/completions", json=NATIVE).status_code == 200
         assert stop(process) == 0

@@ -22,7 +22,10 @@ _CALL_ID: Final = re.compile(rb"\r\nx-request-id: (\S+)")
 
 
 class Outcome(msgspec.Struct):
-    """One call as its client saw it; times are seconds on the monotonic clock."""
+    """One call as its client saw it; times are seconds on the monotonic clock.
+
+    ``said`` is the body of a failure.
+    """
 
     body_bytes: int
     sent_at_s: float
@@ -31,6 +34,7 @@ class Outcome(msgspec.Struct):
     status: int = 0
     call_id: str = ""
     pieces: int = 0
+    said: bytes = b""
 
 
 class Caller:
@@ -115,8 +119,9 @@ class Caller:
         outcome.call_id = found[1].decode()
         length = _LENGTH.search(head)
         if length is not None:
-            await reader.readexactly(int(length[1]))
+            body = await reader.readexactly(int(length[1]))
             outcome.got = "complete" if outcome.status == 200 else "error"
+            outcome.said = b"" if outcome.status == 200 else body
             return
         leaves_at = plan.at if plan.leaving in {"there", "anywhere"} else 0
         while size := int(await reader.readuntil(b"\r\n"), 16):

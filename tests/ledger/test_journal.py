@@ -180,7 +180,7 @@ def test_calls_that_are_open_for_long_keep_few_segments(journal: Journal) -> Non
     for opening in long:
         journal.open(opening)
     journal.attempt("long3", 2, "echo/other")
-    for number in range(3000):
+    for number in range(5000):
         opening = make_opening(f"c{number}")
         journal.open(opening)
         journal.settle(make_entry(opening))

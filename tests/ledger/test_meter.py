@@ -29,13 +29,15 @@ GUESS = Tokens(BODY_BYTES // 4)
         ([], 0, False, NO_TOKENS, "none"),
         ([], 1, False, GUESS, "estimated"),
         ([SPEAKING], 1, True, Tokens(7, 3), "provider"),
-        ([SPEAKING], 1, False, Tokens(7, 3), "counted"),
+        ([Reply(usage=TOLD, pieces=3)], 1, False, Tokens(7, 3), "counted"),
+        # It counted at the beginning, and more has come since.
+        ([SPEAKING], 1, False, Tokens(7, 9), "estimated"),
         ([Reply(counted=TOLD)], 1, True, Tokens(7, 3), "counted"),
         ([SILENT], 1, True, Tokens(10, 2), "estimated"),
         ([SPEAKING, SPEAKING], 2, True, Tokens(14, 6), "provider"),
-        ([SPEAKING, SILENT], 2, False, Tokens(17, 5), "estimated"),
+        ([SPEAKING, SILENT], 2, False, Tokens(17, 11), "estimated"),
         # An alternative that has told nothing yet was served all the same.
-        ([SPEAKING], 3, False, Tokens(27, 3), "estimated"),
+        ([SPEAKING], 3, False, Tokens(27, 9), "estimated"),
         ([], 2, False, Tokens(20), "estimated"),
     ],
 )

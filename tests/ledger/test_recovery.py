@@ -229,7 +229,7 @@ def test_reading_where_nothing_is(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, list[Record]]]:
     """A journal to do damage to, and what stands in each of its segments."""
-    directory = write_calls(tmp_path_factory.mktemp("ledger"), 150)
+    directory = write_calls(tmp_path_factory.mktemp("ledger"), 400)
     whole = read_all(directory, final=True).records
     records: dict[int, list[Record]] = {}
     for number in list_numbers(directory):
@@ -297,7 +297,7 @@ def test_a_live_segment_that_cannot_be_read_is_waited_for(tmp_path: Path) -> Non
 
 
 def test_a_segment_that_is_gone_is_said(tmp_path: Path) -> None:
-    directory = write_calls(tmp_path, 300)
+    directory = write_calls(tmp_path, 700)
     batch = read_records(directory, 1 << 32 | 16, 1)
     find_path(directory, 2).unlink()
     found, position = [], batch.position

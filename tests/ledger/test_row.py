@@ -11,6 +11,7 @@ from trunkline.ledger.entry import (
     Charge,
     Entry,
     Opening,
+    Status,
     Tokens,
     UsageSource,
     Window,
@@ -117,4 +118,26 @@ def test_what_fits_is_not_touched() -> None:
     posting = make_posting(entry)
     assert posting.charges == charges
     assert posting.entry.changes == "clamped:temperature=1"
-    assert posting.attempts[0].output_tokens == 20
+    assert posting.entry.output_tokens == 20
+
+
+@pytest.mark.parametrize("attempts", [(SERVED,), (REFUSED,), (REFUSED, SERVED), (SERVED,) * 3])
+@pytest.mark.parametrize("status", ["complete", "failed", "left"])
+def test_attempts_are_kept_where_their_entry_does_not_tell_them(
+    store: Store, attempts: tuple[Attempt, ...], status: Status
+) -> None:
+    code = "upstream_error" if status == "failed" else ""
+    posting = make_posting(Entry(OPENING, status, attempts, (), code))
+    store.ledger.ship("j", 1, [posting], 1)
+    found = store.ledger.find_entry("req_1")
+    assert found is not None
+    kept = [(row.number, row.target, row.status, row.code) for row in found.attempts]
+    assert kept == [
+        (number, attempt.target, attempt.status, attempt.code)
+        for number, attempt in enumerate(attempts, 1)
+    ]
+    assert [row.input_tokens for row in found.attempts] == [each.tokens.input for each in attempts]
+    costs = [each.cost_micros or 0 for each in attempts]
+    assert [row.cost_micros or 0 for row in found.attempts] == costs
+    is_told = len(attempts) == 1 and attempts[0].status == status
+    assert bool(posting.attempts) is not is_told

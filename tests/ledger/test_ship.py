@@ -150,18 +150,17 @@ def test_a_damaged_journal_gives_what_can_be_read(
     store: Store, folder: Path, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
     dead = Journal.create(folder, "dead")
-    write_calls(dead, make_ids("dead", 5))
+    write_calls(dead, [*make_ids("dead", 5), "broken"])
     end = dead.position & 0xFFFFFFFF
-    write_calls(dead, ["broken"])
     dead.close()
     path = find_path(folder / "dead", 1)
     data = bytearray(path.read_bytes())
-    data[end + 20] ^= 0xFF
+    data[end - 12] ^= 0xFF
     path.write_bytes(data)
     shipper = make_shipper(store, folder, journal)
     poll(lambda: not (folder / "dead").exists(), "the dead journal stays")
     assert shipper.stop(30)
-    check_ledger(store, make_ids("dead", 5))
+    check_ledger(store, make_ids("dead", 5), ["broken"])
     assert shipper.damages == 1
     assert "dead is damaged" in caplog.text
 

@@ -40,6 +40,8 @@ first_token_s = {patience_s}
 idle_s = {patience_s}
 [ledger]
 drain_s = 20
+[routing]
+retries = 0
 [providers.lab]
 wire = "openai"
 base_url = "http://127.0.0.1:{port}/lab/v1"
@@ -59,6 +61,7 @@ output = "2"
 _CHAIN: Final = """
 [models."chain/{name}"]
 targets = [{{ provider = "lab", model = "{name}" }}, {{ provider = "second", model = "{name}" }}]
+routing = {{ retries = 1 }}
 """
 
 

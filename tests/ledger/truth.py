@@ -14,8 +14,9 @@ from ledger.trial import Trial
 from store.posted import find_spent, list_all, list_days, sum_up
 from trunkline.ledger.entry import NO_TOKENS, Tokens
 from trunkline.ledger.recovery import SHIPPED
+from trunkline.store.attempt import TRIES
 from trunkline.store.posting import AttemptRow, EntryRow
-from trunkline.store.schema import ATTEMPTS, LEASES
+from trunkline.store.schema import LEASES
 from trunkline.store.store import Store
 
 GRACE_S: Final = 5.0
@@ -55,7 +56,8 @@ class Audit:
         self._store = store
         self._entries = list_all(store)
         self._attempts: dict[str, list[AttemptRow]] = defaultdict(list)
-        query = select(ATTEMPTS).order_by(ATTEMPTS.c.entry_id, ATTEMPTS.c.number)
+        columns = [TRIES.c[name] for name in AttemptRow.__struct_fields__]
+        query = select(*columns).order_by(TRIES.c.entry_id, TRIES.c.number)
         with store.database.read() as connection:
             for row in connection.execute(query):
                 self._attempts[row.entry_id].append(AttemptRow(*row))

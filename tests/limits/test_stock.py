@@ -74,6 +74,19 @@ class Budgets(RuleBasedStateMachine):
                 stock.free -= amount
             worker.holds.append(Hold(parts))
 
+    @rule(number=workers, index=st.integers(0, 9))
+    def double(self, number: int, index: int) -> None:
+        worker = self.workers[number]
+        if worker.holds:
+            hold = worker.holds[index % len(worker.holds)]
+            before = [charge.amount for charge in hold.charges]
+            fits = all(
+                stock.free >= amount for stock, amount in zip(worker.stocks, before, strict=True)
+            )
+            assert hold.double() is fits
+            held = [charge.amount for charge in hold.charges]
+            assert held == ([2 * amount for amount in before] if fits else before)
+
     @rule(number=workers, index=st.integers(0, 9), part=st.floats(0, 1))
     def settle(self, number: int, index: int, part: float) -> None:
         worker = self.workers[number]
@@ -172,6 +185,24 @@ def test_what_shall_go_back_is_not_free_meanwhile(reason: Reason, free: int, kep
     assert (want.used, want.kept, want.need, want.least) == (40, kept, 100, 30)
     stock.note_answer(Answer(taken=140, rest=1, spent=2, amount=3, ahead=4, gone=False), 0)
     assert (stock.taken, stock.free, stock.left) == (140, 100, 101)
+
+
+def test_a_second_attempt_holds_as_much_again_or_nothing() -> None:
+    stocks = [Stock(window, 0, 500, taken=100, free=100) for window in WINDOWS]
+    for stock in stocks:
+        stock.free -= 40
+    hold = Hold([(stock, 40) for stock in stocks])
+    assert hold.double()
+    assert [stock.free for stock in stocks] == [20, 20]
+    assert [charge.amount for charge in hold.charges] == [80, 80]
+    assert not hold.double()
+    assert [stock.free for stock in stocks] == [20, 20]
+    stocks[0].free = 80
+    assert not hold.double(), "each of its budgets must have room"
+    stocks[0].free = 20
+    charges = hold.settle_each(30, 50)
+    assert [charge.amount for charge in charges] == [50, 30]
+    assert [stock.free for stock in stocks] == [50, 70]
 
 
 @pytest.fixture

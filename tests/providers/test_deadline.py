@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -152,3 +153,108 @@ async def test_deadlines_leave_no_timer_per_request(reach: Reach) -> None:
         for _ in range(10):
             await client.fetch()
         assert connection._timer is timer
+
+
+def pinging(first: bytes = b"", *, every_s: float = 0.02) -> Any:
+    """A script that sends something, and then nothing but signs of life."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.begin_sse()
+        if first:
+            await peer.chunk(first)
+        while True:
+            await peer.chunk(b": alive\n\n")
+            await asyncio.sleep(every_s)
+
+    return script
+
+
+class Tokens:
+    """Takes a body and counts the tokens in it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def take(self, data: bytes) -> bool:
+        self.count += data.count(b"token")
+        return False
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "word"),
+    [
+        (Deadlines(first_token_s=0.2, idle_s=0.05), "no content within 0.2 s .first_token_s"),
+        (Deadlines(first_token_s=0.2, idle_s=60), "no content within 0.2 s .first_token_s"),
+        (Deadlines(total_s=0.2, idle_s=0.05), "within 0.2 s .total_s"),
+    ],
+)
+@pytest.mark.parametrize("every_s", [0.02, 10])
+async def test_signs_of_life_are_no_first_token(
+    reach: Reach, deadlines: Deadlines, word: str, every_s: float
+) -> None:
+    tokens = Tokens()
+    async with ScriptedServer(pinging(every_s=every_s)) as server:
+        response = await reach(server).send(deadlines=deadlines)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await expect_timeout(response.pump(tokens.take, None, lambda: tokens.count), word)
+        assert 0.15 < loop.time() - began < 3
+
+
+@pytest.mark.parametrize("every_s", [0.02, 10])
+async def test_signs_of_life_break_no_silence_for_ever(reach: Reach, every_s: float) -> None:
+    tokens = Tokens()
+    async with ScriptedServer(pinging(b"token", every_s=every_s)) as server:
+        response = await reach(server).send(deadlines=Deadlines(idle_s=0.2))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waiting = response.pump(tokens.take, None, lambda: tokens.count)
+        await expect_timeout(waiting, "nothing more for 0.2 s")
+        assert 0.15 < loop.time() - began < 3
+
+
+async def test_a_silence_before_the_first_token_may_be_longer_than_one_after(reach: Reach) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.begin_sse()
+        asyncio.get_running_loop().call_later(0.3, has_passed.set)
+        await has_passed.wait()
+        await peer.chunk(b"token")
+        await peer.end_chunked()
+
+    has_passed, tokens = asyncio.Event(), Tokens()
+    async with ScriptedServer(script) as server:
+        response = await reach(server).send(deadlines=Deadlines(first_token_s=30, idle_s=0.1))
+        assert await response.pump(tokens.take, None, lambda: tokens.count) is False
+        assert tokens.count == 1
+
+
+async def test_tokens_that_keep_coming_meet_no_deadline_but_the_total(reach: Reach) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.begin_sse()
+        for _ in range(20):
+            await peer.chunk(b"token")
+            await asyncio.sleep(0.02)
+        await peer.end_chunked()
+
+    tokens = Tokens()
+    async with ScriptedServer(script) as server:
+        response = await reach(server).send(deadlines=Deadlines(first_token_s=0.15, idle_s=0.15))
+        assert await response.pump(tokens.take, None, lambda: tokens.count) is False
+        assert tokens.count == 20
+
+
+async def test_a_packed_stream_of_signs_of_life_ends_too(reach: Reach) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.begin_chunked(headers={"content-encoding": "gzip"})
+        packer = zlib.compressobj(wbits=31)
+        while True:
+            await peer.chunk(packer.compress(b": alive\n\n") + packer.flush(zlib.Z_SYNC_FLUSH))
+            await asyncio.sleep(0.02)
+
+    async with ScriptedServer(script) as server:
+        response = await reach(server).send(deadlines=Deadlines(first_token_s=0.2))
+        await expect_timeout(response.pump(Tokens().take, None, int), "no content within 0.2 s")

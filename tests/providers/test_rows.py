@@ -14,7 +14,7 @@ import openai
 import pytest
 import scale_gp_beta
 
-from gateway import ACCOUNT, run_gateway, run_upstream
+from gateway import ACCOUNT, STEADY, run_gateway, run_upstream
 from providers.row_case import (
     KEY,
     Case,
@@ -108,7 +108,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder, vendor = tmp_path_factory.mktemp("rows"), Vendor()
     with run_upstream(vendor) as upstream:
         config = write_config(read_addresses(folder), upstream.port)
-        with run_gateway(folder, upstream.port, more=config) as gateway:
+        with run_gateway(folder, upstream.port, more=config + STEADY) as gateway:
             strict: Any = {
                 "api_key": gateway.headers["x-api-key"],
                 "max_retries": 0,

@@ -201,7 +201,8 @@ async def pump(pieces: list[bytes], take_chunk: TakeChunk) -> tuple[Connection, 
     connection.data_received(pieces[0])
     origin = Origin("http", "127.0.0.1", 80)
     deadlines = Deadlines(idle_s=60, total_s=600)
-    response = Response(origin, connection, deadlines, loop.time() + 600, lambda _: None)
+    limits = loop.time() + 60, loop.time() + 600
+    response = Response(origin, connection, deadlines, limits, lambda _: None)
     took = bytearray()
 
     def take(data: bytes) -> bool:
@@ -232,3 +233,20 @@ async def test_what_a_taker_of_chunks_raises_comes_out() -> None:
 
     with pytest.raises(GatewayError, match="broken inside"):
         await pump([HEAD, frame(b"one"), frame(b"two")], take_chunk)
+
+
+def test_a_stream_that_never_fits_is_offered_rarely() -> None:
+    chunks = [frame(b"chunk")] * 1000
+    reader = Reader(short=True, wanted=(False,)).feed([HEAD, frame(b"first"), *chunks, END])
+    assert reader.connection.phase == DONE
+    assert reader.body == b"first" + b"chunk" * 1000
+    assert reader._offered < 60
+
+
+def test_a_stream_that_fits_in_its_middle_is_taken_from_there() -> None:
+    chunks = [frame(b"chunk")] * 300
+    reader = Reader(short=True, wanted=(False,)).feed([HEAD, frame(b"first"), *chunks])
+    reader._wanted = (True,)
+    reader.feed([*chunks, END])
+    assert reader.taken > 300 - 70
+    assert reader.body == b"first" + b"chunk" * 600

@@ -17,14 +17,13 @@ import scale_gp
 import scale_gp_beta
 from scale_egp.exceptions import EGPException, ItemDoesNotExist
 
-from gateway import ACCOUNT, KEY, Door, run_gateway, run_upstream, write_frames
+from gateway import ACCOUNT, KEY, STEADY, Door, run_gateway, run_upstream, write_frames
 from scripted import Peer, Script, answering
 from sdk.client import CHAT, NATIVE, Line, ask_egp, open_openai, open_v4, open_v5
 
 CHAT_GIVEN: dict[str, Any] = {"model": "model", "messages": [{"role": "user", "content": "hi"}]}
 NATIVE_GIVEN: dict[str, Any] = {"model": "model", "prompt": "hi"}
 PATIENCE_S = 20
-
 SDKS = (scale_gp, scale_gp_beta, openai)
 
 
@@ -37,7 +36,7 @@ def find_errors(name: str) -> tuple[type[Exception], ...]:
 def serve(tmp_path: Path, script: Script, door: Door, **options: Any) -> Iterator[Line]:
     with (
         run_upstream(script) as upstream,
-        run_gateway(tmp_path, upstream.port, door=door) as gateway,
+        run_gateway(tmp_path, upstream.port, door=door, more=STEADY) as gateway,
     ):
         yield Line(gateway.url, KEY, ACCOUNT, **options)
 
@@ -158,7 +157,7 @@ def test_retries(tmp_path: Path, door: Door, status: int, tries: int) -> None:
     askers += [(NATIVE[name], NATIVE_GIVEN) for name in ("scale-gp", "scale-gp async")]
     with (
         run_upstream(answering(status=status)) as upstream,
-        run_gateway(tmp_path, upstream.port, door=door) as gateway,
+        run_gateway(tmp_path, upstream.port, door=door, more=STEADY) as gateway,
         ThreadPoolExecutor(len(askers)) as pool,
     ):
         line = Line(gateway.url, KEY, ACCOUNT, max_retries=2)
@@ -184,17 +183,28 @@ def start_silent(left: SimpleQueue[None]) -> Script:
     return script
 
 
-def test_a_client_that_gives_up_frees_the_upstream(tmp_path: Path, door: Door) -> None:
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [({}, "InternalServerError"), ({"x-stainless-read-timeout": "300"}, "APITimeoutError")],
+    ids=["in time", "too late"],
+)
+def test_a_client_that_gives_up_frees_the_upstream(
+    tmp_path: Path, door: Door, told: dict[str, str], name: str
+) -> None:
+    """A client that tells its patience gets a 504 before it is over; any other gives up itself."""
     left: SimpleQueue[None] = SimpleQueue()
     askers = [CHAT[name] for name in ("scale-gp", "scale-gp-beta async", "openai /v1")]
     with (
-        serve(tmp_path, start_silent(left), door, timeout_s=1) as line,
+        serve(tmp_path, start_silent(left), door, timeout_s=4) as line,
         ThreadPoolExecutor(len(askers)) as pool,
     ):
-        running = [pool.submit(ask, line, CHAT_GIVEN, False) for ask in askers]
+        given = CHAT_GIVEN | {"extra_headers": told}
+        running = [pool.submit(ask, line, given, False) for ask in askers]
         for each in running:
-            with pytest.raises(find_errors("APITimeoutError")):
+            with pytest.raises(find_errors(name)) as caught:
                 each.result(PATIENCE_S)
+            if not told:
+                assert cast("Any", caught.value).status_code == 504
         for _ in running:
             left.get(timeout=PATIENCE_S)
 

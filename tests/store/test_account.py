@@ -76,6 +76,8 @@ def test_what_is_changed_is_kept_and_the_rest_stays(store: Store) -> None:
         budgets=(Budget("usd", "month", 2**52), Budget("tokens", "total", 0)),
         leaving="drain",
         over_budget="clamp",
+        share=7,
+        priority="high",
     )
     account = store.accounts.create("a", "first", 1, terms)
     store.accounts.create("b", "", 2)

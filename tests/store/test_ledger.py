@@ -1,6 +1,7 @@
 """The ledger in the store: each entry counts once, sums equal entries, charges leave leases."""
 
 import threading
+from typing import Any
 
 import msgspec
 import pytest
@@ -183,6 +184,23 @@ def test_attempts_are_listed_page_by_page(store: Store) -> None:
     assert page == []
 
 
+def test_a_single_attempt_is_read_off_its_entry(store: Store) -> None:
+    told = msgspec.structs.replace(make_posting("told", at_us=NOW_US + 1), attempts=())
+    refused = msgspec.structs.replace(make_posting("refused", attempts=0), attempts=())
+    store.ledger.ship("j", 1, [told, refused], NOW_US)
+    found = store.ledger.find_entry("told")
+    assert found is not None
+    entry = told.entry
+    expected = make_attempt("told", first_token_us=300 - entry.queue_us, total_us=900 - 7)
+    assert found.attempts == (expected,)
+    [listed] = store.ledger.list_attempts(NOW_US, NOW_US + 2, None, 10)
+    assert (listed.at_us, listed.entry_id, listed.number) == (NOW_US + 1, "told", 1)
+    assert (listed.model, listed.target) == ("gpt-4o", "openai/gpt-4o")
+    nobody = store.ledger.find_entry("refused")
+    assert nobody is not None
+    assert nobody.attempts == ()
+
+
 costs = st.none() | st.integers(0, 10**12)
 
 
@@ -190,21 +208,28 @@ costs = st.none() | st.integers(0, 10**12)
 @given(
     before=st.lists(st.lists(st.tuples(st.booleans(), costs), min_size=1, max_size=3), max_size=5),
     after=st.dictionaries(st.tuples(st.integers(0, 6), st.integers(1, 3)), costs, max_size=8),
+    told=st.booleans(),
 )
 def test_new_costs_reach_entries_and_sums(
     store: Store,
     before: list[list[tuple[bool, int | None]]],
     after: dict[tuple[int, int], int | None],
+    *,
+    told: bool,
 ) -> None:
     clear(store)
     no_tokens = {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0, "reasoning_tokens": 0}
     for number, tries in enumerate(before):
+        given: dict[str, Any] = {"cost_micros": sum_costs(tries), "model": f"m{number % 2}"}
+        if len(tries) == 1 and not tries[0][0]:
+            given |= no_tokens
+        attempts = tuple(
+            make_attempt(f"e{number}", count, cost_micros=cost, **({} if used else no_tokens))
+            for count, (used, cost) in enumerate(tries, 1)
+        )
         posting = msgspec.structs.replace(
-            make_posting(f"e{number}", cost_micros=sum_costs(tries), model=f"m{number % 2}"),
-            attempts=tuple(
-                make_attempt(f"e{number}", count, cost_micros=cost, **({} if used else no_tokens))
-                for count, (used, cost) in enumerate(tries, 1)
-            ),
+            make_posting(f"e{number}", **given),
+            attempts=() if told and len(tries) == 1 else attempts,
         )
         store.ledger.ship("j", number, [posting], NOW_US)
     changes = [CostRow(f"e{number}", count, cost) for (number, count), cost in after.items()]

@@ -203,6 +203,15 @@ def test_a_call_told_at_once_is_told_in_full() -> None:
     assert events[-1] == Finish("tool_calls", "tool_use")
 
 
+@pytest.mark.parametrize("given", ['"{\\"city\\": \\"Par"', "[]", "7", "true"])
+def test_arguments_that_are_no_object_are_an_error(given: str) -> None:
+    block = f'{{"type":"tool_use","id":"a","name":"f","input":{given}}}'
+    body = f'{{"content":[{block}],"stop_reason":"tool_use"}}'.encode()
+    with pytest.raises(GatewayError) as caught:
+        list(read_message(body))
+    assert caught.value.code == "upstream_error"
+
+
 def test_arguments_keep_every_digit() -> None:
     number = "123456789012345678901234567890.10"
     block = f'{{"type":"tool_use","id":"a","name":"f","input":{{"a": {number}}}}}'

@@ -171,6 +171,16 @@ def test_what_is_no_answer_is_an_error(whole: bytes) -> None:
     assert caught.value.code == "upstream_error"
 
 
+@pytest.mark.parametrize("given", ['{"city": "Par', [], 7, True])
+def test_arguments_that_are_no_object_are_an_error(given: Any) -> None:
+    call = {"toolUse": {"toolUseId": "a", "name": "f", "input": given}}
+    message = {"role": "assistant", "content": [call]}
+    whole = {"output": {"message": message}, "stopReason": "tool_use"}
+    with pytest.raises(GatewayError) as caught:
+        open_pair().read_answer(msgspec.json.encode(whole))
+    assert caught.value.code == "upstream_error"
+
+
 @some_examples
 @given(st.sampled_from(NAMES), st.data(), any_json)
 def test_parts_of_other_types_never_crash(name: str, data: st.DataObject, odd: Any) -> None:

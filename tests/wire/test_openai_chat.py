@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from trunkline.chat import ChatRequest, ImageRef, TextRequest
 from trunkline.errors import GatewayError
-from trunkline.events import Finish, TextDelta, Usage
+from trunkline.events import Finish, ReasoningDelta, TextDelta, Usage
 from trunkline.wire import openai_chat
 from trunkline.wire.body import read_fields
 from trunkline.wire.openai_chat import ChatPair, read_request, write_request, write_text_request
@@ -209,8 +209,8 @@ def test_a_pair_reads_an_answer_and_its_usage() -> None:
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.total_tokens) == (19, 29)
     assert msgspec.json.decode(pair.write_request())["model"] == "m"
-    empty = pair.read_answer(msgspec.json.encode({**msgspec.json.decode(body), "choices": []}))
-    assert empty.finish_reason is None
+    with pytest.raises(GatewayError, match="no choices"):
+        pair.read_answer(msgspec.json.encode({**msgspec.json.decode(body), "choices": []}))
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_pair_reads_an_answer_and_its_usage() -> None:
         (make_chunk({"content": "Hé"}), [TextDelta("Hé")]),
         (make_chunk({"content": "."}, "eos"), [TextDelta("."), Finish("stop", "eos")]),
         (make_chunk({}, "length"), [Finish("length", "length")]),
-        (make_chunk({"reasoning_content": "Hm"}), []),
+        (make_chunk({"reasoning_content": "Hm"}), [ReasoningDelta("Hm")]),
         (
             {
                 **make_chunk(),

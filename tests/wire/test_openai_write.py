@@ -294,7 +294,8 @@ def replies(draw: st.DrawFn) -> list[Event]:
         else:
             slot, open_calls[index] = open_calls[index], open_calls[index] + 1
             events.append(ToolStart(slot, f"c{slot}", "f", draw(words), index))
-            events += [ToolDelta(slot, piece, index) for piece in draw(st.lists(words, max_size=2))]
+            pieces = draw(st.sampled_from([("{}",), ('{"a', '":1}'), ("[", "", "2]")]))
+            events += [ToolDelta(slot, piece, index) for piece in pieces]
     reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["stop", "length", "content_filter"])
     return [*events, USAGE, *(Finish(draw(reasons), "x", index) for index in range(count))]
 

@@ -46,6 +46,19 @@ def test_the_bodys_advice_is_used_where_the_headers_have_none(status: int) -> No
     assert read_failure(status, headers, said, target="lab/m", own=False).retry_after_s == 3
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_an_upstream_did_not_say_is_not_told_as_its_word(status: int) -> None:
+    assert (read(status, Said()).told_s, read(status, Said()).retry_after_s) == (None, 1)
+    assert read(status, Said(retry_after_s=17.5)).told_s == 17.5
+
+
+@pytest.mark.parametrize("code", ["content_filter", "data_inspection_failed", "invalid_value"])
+def test_a_content_filters_refusal_is_marked(code: str) -> None:
+    error = read(400, Said(code=code))
+    assert error.code == "upstream_rejected"
+    assert error.cause == ("" if code == "invalid_value" else "filter")
+
+
 @pytest.mark.parametrize("advice", [b"nan", b"inf", b"-inf", b"-5", b"1e400", b"0"])
 def test_no_advice_of_an_upstream_breaks_the_answer(advice: bytes) -> None:
     error = read_failure(429, {b"retry-after": advice}, Said(), target="lab/m", own=False)

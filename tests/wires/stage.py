@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway import ACCOUNT, KEY, Door, run_gateway, run_upstream
+from gateway import ACCOUNT, KEY, STEADY, Door, run_gateway, run_upstream
 from scripted import Peer, Request, ScriptedServer
 from sdk.client import Line, open_openai, open_v4, open_v5
 
@@ -150,7 +150,7 @@ def set_stage(tmp_path: Path, door: Door) -> Iterator[Stage]:
     stage = Stage()
     with ExitStack() as stack:
         stage.upstream = stack.enter_context(run_upstream(stage.play))
-        more = CONFIG.format(url=stage.upstream.url)
+        more = CONFIG.format(url=stage.upstream.url) + STEADY
         gateway = stack.enter_context(
             run_gateway(tmp_path, stage.upstream.port, door=door, more=more)
         )

@@ -13,7 +13,7 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     """Whom one call counts for: an account and a key, and the terms of both.
 
     ``key_subject`` is what the key's limits and budgets are counted under; a key keeps it when it
-    is rotated.
+    is rotated. ``is_free``: neither has limits or budgets.
     """
 
     account_id: str
@@ -21,6 +21,11 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str
     key_subject: str
     key_terms: Terms
+    is_free: bool = False
+
+    def __post_init__(self) -> None:
+        free = self.key_terms.is_free and self.account_terms.is_free
+        msgspec.structs.force_setattr(self, "is_free", free)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):

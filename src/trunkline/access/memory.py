@@ -84,7 +84,12 @@ class Memory(Generic[Name, Answer]):
     def peek(self, name: Name) -> Answer | None:
         """The fresh answer for a name that exists; None when it must be looked up."""
         entry = self._known.get(name)
-        return entry.answer if entry is not None and self._is_fresh(name, entry) else None
+        if entry is None:
+            return None
+        # The usual case first: each call with a key asks this.
+        if self._clock() < entry.renew_at_s or self._is_fresh(name, entry):
+            return entry.answer
+        return None
 
     async def find(self, name: Name) -> Answer | None:
         """The answer for a name, looked up if need be; None when the name does not exist.

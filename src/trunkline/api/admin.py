@@ -1,5 +1,6 @@
 """The admin API: all its routes in one list, and what each of them does."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -33,11 +34,13 @@ from trunkline.api.admin_view import (
     CreatedKey,
     KeyPage,
     KeyView,
+    TargetPage,
     cut_page,
     show_account,
     show_audit,
     show_created,
     show_key,
+    show_target,
 )
 from trunkline.errors import GatewayError
 from trunkline.store.account import Account, AccountExistsError, AccountUnknownError
@@ -45,6 +48,7 @@ from trunkline.store.key import Key
 from trunkline.store.page import CursorUnknownError
 from trunkline.terms import NO_ACCOUNT_TERMS, NO_TERMS
 
+_WAYS = ("leaving", "over_budget", "share", "priority")
 _Budgets = tuple[BudgetForm, ...] | UnsetType | None
 
 
@@ -62,9 +66,8 @@ def _list_accounts(desk: AdminDesk, ask: Ask) -> AccountPage:
 
 def _create_account(desk: AdminDesk, ask: Ask) -> AccountView:
     form: AccountCreation = ask.form
-    bare = msgspec.structs.replace(
-        NO_ACCOUNT_TERMS, leaving=form.leaving, over_budget=form.over_budget
-    )
+    ways = {name: getattr(form, name) for name in _WAYS}
+    bare = msgspec.structs.replace(NO_ACCOUNT_TERMS, **ways)
     terms = merge_terms(bare, form.limits, form.budgets)
     with _refusing(ask):
         return show_account(desk.roster(ask.key_id).create_account(form.id, form.name, terms))
@@ -76,11 +79,7 @@ def _find_account(desk: AdminDesk, ask: Ask) -> AccountView:
 
 def _change_account(desk: AdminDesk, ask: Ask) -> AccountView:
     form: AccountChange = ask.form
-    ways = {
-        name: value
-        for name in ("leaving", "over_budget")
-        if (value := getattr(form, name)) is not UNSET
-    }
+    ways = {name: value for name in _WAYS if (value := getattr(form, name)) is not UNSET}
 
     def decide(before: Account) -> Change:
         terms = None
@@ -172,6 +171,11 @@ def _list_audit(desk: AdminDesk, ask: Ask) -> AuditPage:
 
 def _report_usage(desk: AdminDesk, ask: Ask) -> Document:
     return Document(*desk.report(ask.query))
+
+
+def _list_targets(desk: AdminDesk, _ask: Ask) -> TargetPage:
+    now_s = time.perf_counter_ns() / 1e9
+    return TargetPage([show_target(standing, now_s) for standing in desk.standings])
 
 
 ADMIN: Final[Mapping[str, tuple[Operation, ...]]] = {
@@ -268,6 +272,15 @@ ADMIN: Final[Mapping[str, tuple[Operation, ...]]] = {
         ),
     ),
     f"{ROOT}/usage": (Operation(method="GET", action=_report_usage, summary="Report the usage"),),
+    f"{ROOT}/targets": (
+        Operation(
+            method="GET",
+            action=_list_targets,
+            summary="Show how the targets stand",
+            about="Circuits, speed and attempts, as the worker that answers knows them.",
+            answer=TargetPage,
+        ),
+    ),
 }
 """The operations of every path."""
 

@@ -12,7 +12,18 @@ from trunkline.access.wish import BUDGET_MOST, COUNT_MOST, LENGTH_MOST, LIMIT_MO
 from trunkline.errors import FieldFault, GatewayError
 from trunkline.store.account import ID_LENGTH, Status
 from trunkline.store.key import Role
-from trunkline.terms import NO_LIMITS, Budget, Kind, Leaving, Limits, OverBudget, Period, Terms
+from trunkline.terms import (
+    NO_LIMITS,
+    SHARE_MOST,
+    Budget,
+    Kind,
+    Leaving,
+    Limits,
+    OverBudget,
+    Period,
+    Priority,
+    Terms,
+)
 from trunkline.wire.body import SHOWN_CHARACTERS, read_body
 
 FormT = TypeVar("FormT", bound=msgspec.Struct)
@@ -30,6 +41,7 @@ Text = Annotated[str, Meta(max_length=LENGTH_MOST)]
 AccountId = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=1, le=LIMIT_MOST)]
+Share = Annotated[int, Meta(ge=1, le=SHARE_MOST)]
 Tokens = Annotated[int, Meta(ge=0, le=BUDGET_MOST)]
 Usd = Annotated[str, Meta(pattern=r"^[0-9]{1,10}(\.[0-9]{1,6})?$")]
 Models = Annotated[tuple[Text, ...], Meta(max_length=COUNT_MOST)]
@@ -81,6 +93,8 @@ class AccountCreation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budgets: Budgets | None = None
     leaving: Leaving = "cancel"
     over_budget: OverBudget = "refuse"
+    share: Share = 1
+    priority: Priority = "normal"
 
 
 class AccountChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +106,8 @@ class AccountChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     budgets: Budgets | UnsetType | None = UNSET
     leaving: Leaving | UnsetType = UNSET
     over_budget: OverBudget | UnsetType = UNSET
+    share: Share | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
 
 
 class KeyCreation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

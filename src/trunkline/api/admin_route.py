@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Literal
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -19,6 +19,7 @@ from trunkline.access.roster import Roster
 from trunkline.api.admin_form import read_form, read_query, refuse_fields
 from trunkline.call import make_request_id
 from trunkline.errors import FieldFault, GatewayError, body_too_large
+from trunkline.routing.standing import Standing
 from trunkline.store.database import explain_error
 from trunkline.store.store import Store
 from trunkline.wire.failure import write_failure, write_failure_headers
@@ -70,6 +71,7 @@ class AdminDesk:
         roster: makes changes in the name of a key's id.
         report: the usage report of a query; used in threads.
         clock: microseconds since 1970, UTC.
+        standings: how this worker's targets stand.
     """
 
     def __init__(
@@ -79,12 +81,14 @@ class AdminDesk:
         roster: Callable[[str], Roster],
         report: Report,
         clock: Callable[[], int],
+        standings: Iterable[Standing] = (),
     ) -> None:
         self.admit = admit
         self.store = store
         self.roster = roster
         self.report = report
         self.clock = clock
+        self.standings = standings
         self._threads = asyncio.Semaphore(THREADS)
 
     async def run(self, action: "Action", ask: Ask) -> msgspec.Struct:

@@ -9,6 +9,8 @@ from trunkline.api.admin_view import (
     AccountPage,
     AuditPage,
     KeyPage,
+    TargetPage,
+    TargetView,
     cut_page,
     show_account,
     show_audit,
@@ -146,6 +148,13 @@ SAMPLES: Final[dict[tuple[Method, str], AdminSample]] = {
     ),
     ("GET", f"{ROOT}/usage"): AdminSample(
         msgspec.json.decode(write_json(_SHEET)), query="account=team%20a&since=7d&by=model"
+    ),
+    ("GET", f"{ROOT}/targets"): AdminSample(
+        _plain(
+            TargetPage(
+                [TargetView("openai/gpt-4o", "closed", 0, 0, 412.5, 0, 3, {"complete": 9120})]
+            )
+        )
     ),
 }
 """By method and path."""

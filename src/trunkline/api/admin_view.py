@@ -7,10 +7,12 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from trunkline.routing.circuit import State as CircuitState
+from trunkline.routing.standing import Standing
 from trunkline.store.account import Account, Status
 from trunkline.store.audit import AuditEntry
 from trunkline.store.key import Key, Role
-from trunkline.terms import Budget, Kind, Leaving, OverBudget, Period
+from trunkline.terms import Budget, Kind, Leaving, OverBudget, Period, Priority
 
 State = Literal["active", "expired", "revoked"]
 
@@ -55,6 +57,8 @@ class AccountView(msgspec.Struct, frozen=True):
     budgets: tuple[BudgetView, ...]
     leaving: Leaving
     over_budget: OverBudget
+    share: int
+    priority: Priority
     created_at: str
 
 
@@ -120,6 +124,40 @@ class AuditPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class TargetView(msgspec.Struct, frozen=True):
+    """How a target stands."""
+
+    target: str
+    circuit: CircuitState
+    wait_s: float
+    opened: int
+    latency_ms: float | None
+    aside_s: float
+    outstanding: int
+    attempts: dict[str, int]
+
+
+class TargetPage(msgspec.Struct, frozen=True):
+    """Targets, those of the configuration first."""
+
+    data: list[TargetView]
+
+
+def show_target(standing: Standing, now_s: float) -> TargetView:
+    """A target's standing as it is answered; ``now_s`` is of the standings' clock."""
+    circuit, latency_s = standing.circuit, standing.latency.value_s
+    return TargetView(
+        standing.label,
+        circuit.find_state(now_s),
+        round(circuit.find_wait_s(now_s), 3),
+        circuit.opened,
+        round(latency_s * 1000, 3) if latency_s else None,
+        round(max(standing.aside_until_s - now_s, 0.0), 3),
+        standing.outstanding,
+        {code or "complete": count for code, count in sorted(standing.outcomes.items())},
+    )
+
+
 def show_account(account: Account) -> AccountView:
     """An account as it is answered."""
     terms = account.terms
@@ -131,6 +169,8 @@ def show_account(account: Account) -> AccountView:
         _show_budgets(terms.budgets),
         terms.leaving,
         terms.over_budget,
+        terms.share,
+        terms.priority,
         write_moment(account.created_at_us),
     )
 

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
+from trunkline.api.stall import PATIENCE_S
 from trunkline.errors import body_too_large
 from trunkline.exchange import Headers, cut_chunk, read_head
 
@@ -26,10 +27,14 @@ class AsgiExchange:
         self.gone = False
         self.ended = False
         self.was_cut = False
+        self.idle_s = PATIENCE_S
+        self.server = asyncio.current_task()
         self.body_read = asyncio.Event()
         self._receive = receive
         self._send = send
         self._queue: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._taken = 0
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def paused(self) -> bool:
@@ -38,7 +43,24 @@ class AsgiExchange:
 
     async def drain(self) -> None:
         """See ``Exchange``."""
-        await self._queue.join()
+        self._wait_on(self._taken)
+        try:
+            await self._queue.join()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _wait_on(self, taken: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self.idle_s, self._look, taken)
+
+    def _look(self, taken: int) -> None:
+        """Drop a client that has taken nothing; the connection itself is the server's."""
+        if self._taken > taken:
+            self._wait_on(self._taken)
+        elif self.server is not None:
+            self.gone = True
+            self.server.cancel()
 
     def take_body(self, limit_bytes: int) -> None:
         """See ``Exchange``: what ASGI has of it must be asked for."""
@@ -109,6 +131,7 @@ class AsgiExchange:
             if message is None:
                 return
             await self._send(message)
+            self._taken += 1
             self._queue.task_done()
 
     async def watch(self, task: asyncio.Task[None]) -> None:
@@ -139,8 +162,11 @@ async def serve_exchange(
         await exchange.pump()
         await asyncio.wait([task])
     except asyncio.CancelledError:
-        # The server stops: the handler writes its last words, which must still go out.
         task.cancel()
+        if exchange.gone:
+            await asyncio.wait([task])
+            raise ConnectionAbortedError("the client takes nothing of its answer") from None
+        # The server stops: the handler writes its last words, which must still go out.
         await exchange.pump()
         raise
     finally:

@@ -52,6 +52,14 @@ _OVER: Final = (
     "A call whose worst case does not fit into a budget: `refuse` it, or `clamp` its output to "
     "what is left."
 )
+_SHARE: Final = (
+    "Where calls wait for an upstream: how many of this account's are served for each of an "
+    "account with a share of 1, from 1 to 1000."
+)
+_PRIORITY: Final = (
+    "Where calls wait for an upstream: `high` goes before `normal`, and that before `low`; who "
+    "has waited long counts as higher."
+)
 _PATTERNS: Final = "Names of models that it may use; `*` and `?` match any text. Null for all."
 _FURTHER: Final = "Accounts that it may act for beside its own."
 _EXPIRY: Final = "When it ends, with its offset from UTC. Null for never."
@@ -82,6 +90,8 @@ ADMIN_FIELDS: Final[dict[str, dict[str, str]]] = {
         "budgets": _BUDGETS,
         "leaving": _LEAVING,
         "over_budget": _OVER,
+        "share": _SHARE,
+        "priority": _PRIORITY,
     },
     "AccountChange": {
         "name": "Who it is, for people.",
@@ -90,6 +100,8 @@ ADMIN_FIELDS: Final[dict[str, dict[str, str]]] = {
         "budgets": f"{_BUDGETS} Replaces all that there are.",
         "leaving": _LEAVING,
         "over_budget": _OVER,
+        "share": _SHARE,
+        "priority": _PRIORITY,
     },
     "KeyCreation": {
         "account_id": "The account that it belongs to; never changes.",
@@ -112,7 +124,12 @@ ADMIN_FIELDS: Final[dict[str, dict[str, str]]] = {
     "Rotation": {
         "overlap_s": "How many seconds the old key goes on beside the new one; 0 ends it at once.",
     },
-    "AccountView": {"leaving": _LEAVING, "over_budget": _OVER},
+    "AccountView": {
+        "leaving": _LEAVING,
+        "over_budget": _OVER,
+        "share": _SHARE,
+        "priority": _PRIORITY,
+    },
     "KeyView": {
         "prefix": "The first characters of its text.",
         "accounts": _FURTHER,
@@ -129,6 +146,17 @@ ADMIN_FIELDS: Final[dict[str, dict[str, str]]] = {
     "AccountPage": _ROWS,
     "KeyPage": _ROWS,
     "AuditPage": _ROWS,
+    "TargetView": {
+        "target": "`provider/model`.",
+        "circuit": "Closed: it is asked. Open: it is left alone. Half-open: one call probes it.",
+        "wait_s": "Seconds until a probe may go.",
+        "opened": "How often the circuit has opened.",
+        "latency_ms": "Time to the first content, a moving average; null before any.",
+        "aside_s": "Seconds for which it goes last, because it asked for that or refused the key.",
+        "outstanding": "Attempts under way.",
+        "attempts": "Attempts that have ended, by outcome: complete, left, or the error's code.",
+    },
+    "TargetPage": {"data": "The targets."},
 }
 """Fields of the admin API, by schema."""
 

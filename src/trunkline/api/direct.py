@@ -17,11 +17,12 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
-    RequestResponseCycle,
 )
 from uvicorn.server import ServerState
 
 from trunkline.api.direct_exchange import CLOSE, DirectExchange, Handler
+from trunkline.api.repeat import LEARN_TIMES, Repeat, learn_repeat
+from trunkline.api.stall import PATIENCE_S, Stall
 from trunkline.call import make_request_id
 from trunkline.errors import GatewayError
 from trunkline.exchange import write_head
@@ -55,11 +56,15 @@ class DirectProtocol(HttpToolsProtocol):
         self._default_list: object = None
         self._default_bytes = b""
         self._in_head = False
+        self._is_between = True
+        self._repeat: Repeat | None = None
+        self._learn_times = LEARN_TIMES
         self._head_bytes = 0
         self._raw_left_bytes = 0
         self._due: DirectExchange | None = None
         self._idle_since_s = 0.0
         self._idle_timer: TimerHandle | None = None
+        self._stall: Stall | None = None
 
     def write_default_headers(self) -> bytes:
         """Uvicorn's own headers (the date, renewed each second) as bytes."""
@@ -78,13 +83,16 @@ class DirectProtocol(HttpToolsProtocol):
         lines = b"%b%b%bcontent-length: %d\r\n%b%b"
         parts = (STATUS_LINE[400], self.write_default_headers(), head, len(body), CLOSE, body)
         self.transport.write(lines % parts)
-        self.transport.close()
+        self.close_sent()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request; a head that does not end is refused."""
         if self._raw_left_bytes:
             self._take_raw(data)
             self._run_due()
+            return
+        is_fresh = self._is_between
+        if is_fresh and self._repeat is not None and self._take_repeat(self._repeat, data):
             return
         try:
             self.parser.feed_data(data)
@@ -94,11 +102,39 @@ class DirectProtocol(HttpToolsProtocol):
             self._due = None
             self.send_400_response("This is not an HTTP/1.1 request.")
             return
-        self._run_due()
+        if self._due is not None:
+            if is_fresh and self._is_between and self._learn_times:
+                self._learn(self._due, data)
+            self._run_due()
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
                 self.send_400_response("The request's headers are too large.")
+
+    def _take_repeat(self, repeat: Repeat, data: bytes) -> bool:
+        """Start a request that repeats the one before, if it does and nothing is under way."""
+        before: Any = self.cycle
+        if not isinstance(before, DirectExchange) or not before.response_complete:
+            return False
+        if self.transport.is_closing():
+            return False
+        body = repeat.match(data)
+        if body is None:
+            return False
+        self._learn_times = LEARN_TIMES
+        if self._stall is not None:
+            self._stall.stop()
+        exchange = before.follow(repeat.headers, body)
+        cycle: Any = exchange
+        self.cycle = cycle
+        exchange.run()
+        return True
+
+    def _learn(self, due: DirectExchange, data: bytes) -> None:
+        """Know the next request if it has the head of this one, which came whole."""
+        self._learn_times -= 1
+        if due.method == "POST" and due.keep_alive and not due.more_body:
+            self._repeat = learn_repeat(data, due.headers)
 
     def _run_due(self) -> None:
         """Start the handler of the request that is complete, now that the parser has returned."""
@@ -124,7 +160,11 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins; the ASGI scope is built only for ASGI's routes."""
+        if self._stall is not None:
+            self._stall.stop()
         self._in_head = True
+        self._is_between = False
+        self._repeat = None  # it would follow the request before it, which is now this one
         self._head_bytes = 0
         self.url = b""
         self.fields.clear()
@@ -143,13 +183,18 @@ class DirectProtocol(HttpToolsProtocol):
             return
         parser = self.parser
         before: Any = self.cycle
+        headers = {name.lower(): value for name, value in self.fields.items()}
         exchange = DirectExchange(
             self,
             handler,
             parser.get_method().decode("ascii"),
+            headers,
             http11=parser.get_http_version() == "1.1",
+            keep_alive=parser.should_keep_alive(),
         )
-        self.cycle = cast(RequestResponseCycle, exchange)
+        exchange.expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+        cycle: Any = exchange
+        self.cycle = cycle
         if before is not None and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -161,7 +206,8 @@ class DirectProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -178,13 +224,27 @@ class DirectProtocol(HttpToolsProtocol):
             at_s = self.loop.time() + self.timeout_keep_alive if is_busy else rests_until_s
             self._idle_timer = self.loop.call_at(at_s, self._check_idle)
         elif not self.transport.is_closing():
-            self.transport.close()
+            self.close_sent()
+
+    def watch_stall(self, within_s: float) -> Stall:
+        """Drop the client when it takes nothing for so long of what waits to be sent."""
+        if self._stall is None:
+            self._stall = Stall(self.loop, self.transport)
+        self._stall.start(within_s)
+        return self._stall
+
+    def close_sent(self, within_s: float = PATIENCE_S) -> None:
+        """Close once all is sent; a client that does not take it is dropped."""
+        self.transport.close()
+        self.watch_stall(within_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, or was let go."""
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+        if self._stall is not None:
+            self._stall.stop()
         super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -201,12 +261,18 @@ class DirectProtocol(HttpToolsProtocol):
         if not isinstance(exchange, DirectExchange):
             super().on_body(body)
         elif not exchange.response_complete:
-            exchange.body += body
+            if not exchange.body:
+                exchange.body = body
+            else:
+                if isinstance(exchange.body, bytes):
+                    exchange.body = bytearray(exchange.body)
+                exchange.body += body
             if len(exchange.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
                 if not self._is_queued(exchange):
                     self._due = exchange
-            exchange.set()
+            if exchange.task is not None:
+                exchange.set()
 
     def on_message_complete(self) -> None:
         """The whole request is here, or the head of one that offers another protocol."""
@@ -220,16 +286,21 @@ class DirectProtocol(HttpToolsProtocol):
             self._raw_left_bytes = int(length) if length.isdigit() else 0
             if self._raw_left_bytes:
                 return
+        else:
+            self._is_between = True
         self._complete_message(exchange)
 
     def _complete_message(self, exchange: DirectExchange) -> None:
         exchange.more_body = False
+        if self.flow.read_paused and not self.pipeline:
+            # A long body stops the reading; who does not read sees no client leave.
+            self.flow.resume_reading()
         if exchange.response_complete:
             # The answer went out before the end of the body; see ``_complete``.
-            self.transport.close()
+            self.close_sent(exchange.idle_s)
         elif exchange.task is not None:
             exchange.set()
-        elif not self._is_queued(exchange):
+        elif not self.pipeline or not self._is_queued(exchange):
             self._due = exchange
 
     def _is_queued(self, exchange: DirectExchange) -> bool:

@@ -1,11 +1,12 @@
 """The exchange of the direct door, on uvicorn's own connection."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from trunkline.api.stall import PATIENCE_S
 from trunkline.errand import Errand
 from trunkline.errors import body_too_large
 from trunkline.exchange import cut_chunk
@@ -40,6 +41,7 @@ class DirectExchange:
         "disconnected",
         "expects_continue",
         "headers",
+        "idle_s",
         "keep_alive",
         "method",
         "more_body",
@@ -49,7 +51,14 @@ class DirectExchange:
     )
 
     def __init__(
-        self, protocol: "DirectProtocol", handler: Handler, method: str, *, http11: bool
+        self,
+        protocol: "DirectProtocol",
+        handler: Handler,
+        method: str,
+        headers: Mapping[bytes, bytes],
+        *,
+        http11: bool,
+        keep_alive: bool,
     ) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
@@ -60,15 +69,25 @@ class DirectExchange:
         self._chunked = False
         self._waiter: asyncio.Future[None] | None = None
         self.method = method
-        self.headers = {name.lower(): value for name, value in protocol.fields.items()}
-        self.expects_continue = self.headers.get(b"expect", b"").lower() == b"100-continue"
-        self.body = bytearray()
+        self.headers = headers
+        self.expects_continue = False
+        self.body: bytes | bytearray = b""
         self.more_body = True
         self.started = False
+        self.idle_s = PATIENCE_S
         self.task: Errand | None = None
-        self.keep_alive = http11 and protocol.parser.should_keep_alive()
+        self.keep_alive = http11 and keep_alive
         self.response_complete = False
         self.disconnected = False
+
+    def follow(self, headers: Mapping[bytes, bytes], body: bytes) -> "DirectExchange":
+        """The exchange of the next request on the connection, which differs in its body only."""
+        following = DirectExchange(
+            self._protocol, self._handler, self.method, headers, http11=True, keep_alive=True
+        )
+        following.body = body
+        following.more_body = False
+        return following
 
     # What uvicorn's protocol calls.
 
@@ -89,11 +108,13 @@ class DirectExchange:
         if self.task is None:
             protocol = self._protocol
             self.task = Errand(protocol.loop, self._handler(self), self._note_end)
-            protocol.tasks.add(cast("asyncio.Task[None]", self.task))
+            tasks: set[Any] = protocol.tasks  # uvicorn asks them what errands answer as well
+            tasks.add(self.task)
             self.task.step()
 
     def _note_end(self, task: Errand) -> None:
-        self._protocol.tasks.discard(cast("asyncio.Task[None]", task))
+        tasks: set[Any] = self._protocol.tasks
+        tasks.discard(task)
         if not self.response_complete and not self.disconnected:
             self.cut()
 
@@ -111,7 +132,11 @@ class DirectExchange:
 
     async def drain(self) -> None:
         """See ``Exchange``."""
-        await self._protocol.flow.drain()
+        stall = self._protocol.watch_stall(self.idle_s)
+        try:
+            await self._flow.drain()
+        finally:
+            stall.stop()
 
     def take_body(self, limit_bytes: int) -> bytes | None:
         """See ``Exchange``."""
@@ -206,7 +231,7 @@ class DirectExchange:
         self.response_complete = True
         if self._head is not None:
             self._protocol.transport.write(self._head)
-        self._protocol.transport.close()
+        self._protocol.close_sent(self.idle_s)
 
     def _complete(self) -> None:
         self.response_complete = True
@@ -215,7 +240,9 @@ class DirectExchange:
             # Closing now would reset the connection under the answer: read on a while.
             self.keep_alive = False
             protocol.flow.resume_reading()
-            protocol.loop.call_later(LINGER_S, protocol.transport.close)
+            protocol.loop.call_later(LINGER_S, protocol.close_sent)
         elif not self.keep_alive:
-            protocol.transport.close()
+            protocol.close_sent(self.idle_s)
+        elif self._flow.write_paused:
+            protocol.watch_stall(self.idle_s)
         protocol.on_response_complete()

@@ -160,6 +160,10 @@ _PARAMETERS: Final = {
         "x-trunkline-strict",
         "`true`: what would be dropped or clamped for the target is a 400 that names it.",
     ),
+    "timeout": (
+        "x-trunkline-timeout",
+        "Seconds, above 0: bounds each deadline of this call and never lengthens one.",
+    ),
     "openai-key": (
         "x-openai-api-key",
         "Your own key at OpenAI, sent there in place of the gateway's, and nowhere else.",

@@ -13,6 +13,9 @@ from trunkline import __version__
 COMMANDS: Final = {
     "serve": "start the gateway",
     "check": "validate a configuration file",
+    "explain": "show which targets a model's calls would go to, why, and at what price",
+    "chaos": "play an upstream's faults against a configuration",
+    "mock": "start an upstream with faults on demand",
     "migrate": "bring the database to the newest schema",
     "accounts": "create, change and list accounts",
     "keys": "create, change, rotate, revoke and list API keys",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trunkline.store.store import Store
 
 HELP = "create, list and change accounts"
+_POLICIES = ("leaving", "over_budget", "share", "priority")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,21 +82,29 @@ def _add_terms(parser: argparse.ArgumentParser) -> None:
         help="a call that may not fit into what is left of a budget: refuse it, or shorten its "
         "answer to what fits (default: refuse)",
     )
+    parser.add_argument(
+        "--share",
+        type=int,
+        metavar="N",
+        help="where calls wait for an upstream: so many of this account's are served for each of "
+        "an account with a share of 1 (1 to 1000; default: 1)",
+    )
+    parser.add_argument(
+        "--priority",
+        choices=("high", "normal", "low"),
+        help="where calls wait for an upstream: higher ones go first (default: normal)",
+    )
 
 
 def _change_terms(args: argparse.Namespace, terms: AccountTerms) -> AccountTerms:
-    policies = {
-        name: value
-        for name in ("leaving", "over_budget")
-        if (value := getattr(args, name)) is not None
-    }
+    policies = {name: value for name in _POLICIES if (value := getattr(args, name)) is not None}
     return change_terms(args, msgspec.structs.replace(terms, **policies))
 
 
 def _set(store: "Store", args: argparse.Namespace) -> None:
     from trunkline.access.roster import AccountChange
 
-    is_terms = names_terms(args) or args.leaving is not None or args.over_budget is not None
+    is_terms = names_terms(args) or any(getattr(args, name) is not None for name in _POLICIES)
     if not is_terms and args.name is None and args.status is None:
         raise ValueError("nothing to change; give an option, see: trunkline accounts set --help")
 
@@ -131,7 +140,7 @@ def _show_accounts(store: "Store", *, as_json: bool) -> str:
         ]
         return msgspec.json.format(msgspec.json.encode(rows)).decode()
     return format_table(
-        ("ID", "NAME", "STATUS", "LIMITS", "BUDGETS", "CREATED"),
+        ("ID", "NAME", "STATUS", "LIMITS", "BUDGETS", "SHARE", "PRIORITY", "CREATED"),
         [
             (
                 account.id,
@@ -139,6 +148,8 @@ def _show_accounts(store: "Store", *, as_json: bool) -> str:
                 account.status,
                 show_limits(account.terms.limits),
                 show_budgets(account.terms.budgets),
+                str(account.terms.share),
+                account.terms.priority,
                 format_time(account.created_at_us) or "",
             )
             for account in accounts

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trunkline.catalog import Catalog
     from trunkline.ledger.price_change import Repricing
     from trunkline.ledger.price_list import PriceList
-    from trunkline.routing.table import Target
+    from trunkline.routing.table import Route
     from trunkline.settings import Settings
     from trunkline.store.store import Store
 
@@ -78,10 +78,11 @@ def run(args: argparse.Namespace) -> int:
             return 2
     if args.action == "show":
         return _show(args, settings, catalog)
-    return _apply(args, _build_list(settings, catalog))
+    return _apply(args, build_prices(settings, catalog))
 
 
-def _build_list(settings: "Settings", catalog: "Catalog") -> "PriceList":
+def build_prices(settings: "Settings", catalog: "Catalog") -> "PriceList":
+    """What models cost by the settings."""
     from trunkline.ledger.price_list import PriceList
 
     # Calls of the past may have gone to providers that are no longer configured.
@@ -98,9 +99,9 @@ def _show(args: argparse.Namespace, settings: "Settings", catalog: "Catalog") ->
     from trunkline.errors import GatewayError
 
     now_us = time.time_ns() // 1000
-    prices = _build_list(settings, catalog)
+    prices = build_prices(settings, catalog)
     try:
-        targets = _find_targets(args, settings, catalog)
+        targets = find_route(args, settings, catalog).targets
     except GatewayError as error:
         print(f"trunkline: {error.message}", file=sys.stderr)
         return 1
@@ -119,13 +120,11 @@ def _show(args: argparse.Namespace, settings: "Settings", catalog: "Catalog") ->
     return 0 if all(tariff is not None for _, tariff in found) else 1
 
 
-def _find_targets(
-    args: argparse.Namespace, settings: "Settings", catalog: "Catalog"
-) -> "tuple[Target, ...]":
-    """Where the name goes; raises ``GatewayError`` where it goes nowhere."""
+def find_route(args: argparse.Namespace, settings: "Settings", catalog: "Catalog") -> "Route":
+    """Where ``args.model`` goes; raises ``GatewayError`` where it goes nowhere."""
     from trunkline.app import EngineLink, build_table
     from trunkline.engines.model import ModelError, find_model
-    from trunkline.routing.plan import find_route
+    from trunkline.routing.plan import find_route as find
 
     links = []
     for name, engine in settings.engines.items():
@@ -134,7 +133,7 @@ def _find_targets(
         except ModelError:
             alias = engine.model  # its file is not here, but its price can be asked for
         links.append(EngineLink(name, "", "", alias))
-    return find_route(build_table(settings, catalog, tuple(links)), args.model).targets
+    return find(build_table(settings, catalog, tuple(links)), args.model)
 
 
 def _apply(args: argparse.Namespace, prices: "PriceList") -> int:

@@ -24,10 +24,11 @@ UsageSource = Literal["provider", "counted", "estimated", "none"]
 nobody, which is right where no model was reached and said so where it cannot be known."""
 Status = Literal["complete", "failed", "left", "refused", "lost"]
 """How a call ended: with its whole answer; with an error; its client left first; it was refused
-before any target was tried; or the gateway died and nobody knows."""
+before any target was tried; or the gateway died and nobody knows. An attempt is left as well when
+another one of the same call was sooner: its code is then ``hedged``."""
 
 
-class Tokens(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Tokens(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Tokens by kind.
 
     Cached and cache-write tokens are parts of the input, reasoning tokens of the output, and both
@@ -47,7 +48,7 @@ NO_TOKENS: Final = Tokens()
 _KINDS: Final = len(Tokens.__struct_fields__)
 
 
-class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One try at one target.
 
     ``target`` is ``provider/model``, ``code`` the error's if it failed, ``cost_micros`` None where
@@ -65,7 +66,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     total_us: int = 0
 
 
-class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Opening(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is known of a call before money is spent.
 
     ``at_us`` is microseconds since 1970, UTC; ``model`` the public name; ``target`` the first that
@@ -83,7 +84,7 @@ class Opening(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     holds: tuple[Charge, ...] = ()
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One call as it ended.
 
     Its tokens, its cost and who counted them follow from its attempts: see ``sum_attempts``. Times

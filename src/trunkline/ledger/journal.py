@@ -167,12 +167,13 @@ class Journal:
             reserve = 2 * size + SETTLE_BYTES
             if reserve > self._largest:
                 raise JournalFullError("The call has too many charges to be written down.")
-        need = size + reserve
-        if need > self._room or self._room < self._low:
-            self._make_room(need)
-            if need > self._room:
+        room = self._room - size - reserve
+        if room < 0 or room + size + reserve < self._low:
+            self._make_room(size + reserve)
+            room = self._room - size - reserve
+            if room < 0:
                 raise JournalFullError(self._fault)
-        self._room -= need
+        self._room = room
         self._write(OPENING, payload)
         self._calls[opening.id] = opening, self._number, reserve
 

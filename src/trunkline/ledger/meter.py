@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from trunkline.call import Reading
 from trunkline.events import Usage
 from trunkline.ledger.entry import NO_TOKENS, Tokens, UsageSource
@@ -37,10 +39,15 @@ def measure(
         readings: one of each reply, several where alternatives were asked for one by one.
         request_bytes: the size of the client's request, for an estimate of the input.
         complete: the answer came whole. A provider's count in an answer that did not is its
-            count so far: right for what had passed, and called ``counted``.
+            count so far: right for what had passed, and called ``counted``; but some count when
+            they begin and again at the end, and then more pieces have passed than they said.
         sent: how many requests had gone out and were not refused: where one of them has no reply
             yet, its input was probably read.
     """
+    if complete and len(readings) == 1 == sent:
+        usage = readings[0].usage
+        if usage is not None:
+            return read_usage(usage), "provider"
     total: tuple[Tokens, UsageSource] | None = None
     for reading in readings:
         usage = reading.usage
@@ -48,8 +55,10 @@ def measure(
         part: tuple[Tokens, UsageSource]
         if usage is not None and complete:
             part = read_usage(usage), "provider"
-        elif counted is not None:
+        elif counted is not None and (usage is None or counted.completion_tokens >= reading.pieces):
             part = read_usage(counted), "counted"
+        elif counted is not None:
+            part = msgspec.structs.replace(read_usage(counted), output=reading.pieces), "estimated"
         else:
             part = Tokens(request_bytes // BYTES_PER_TOKEN, reading.pieces), "estimated"
         if total is None:

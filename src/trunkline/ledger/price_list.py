@@ -26,6 +26,8 @@ class PriceList:
     def __init__(
         self, settings: PriceSettings, lists: Mapping[str, str], book: PriceBook | None = None
     ) -> None:
+        self.is_strict = settings.unpriced == "refuse"
+        """Whether models without a price are refused."""
         self._rules = settings.list
         self._unpriced = settings.unpriced
         self._lists = lists
@@ -56,7 +58,7 @@ class PriceList:
             GatewayError: ``permission_denied`` where models without a price are refused.
         """
         tariff = self.find(provider, model, at_us)
-        if tariff is None and self._unpriced == "refuse":
+        if tariff is None and self.is_strict:
             raise GatewayError(
                 "permission_denied",
                 "This model has no price at its target, and this gateway refuses such models; "

@@ -5,7 +5,7 @@ A position is one integer, segment << 32 | offset; 0 is the start, wherever that
 holds all there is to know of its call, so a live journal is shipped without a look at openings:
 
 1. ``position`` = what the database has for this journal, else 0.
-2. ``batch = read_records(directory, position, limit)``.
+2. ``batch = read_records(directory, position, limit, kinds=…)``, of entries only.
 3. In one transaction: insert those of ``batch.entries`` whose id is not there yet, and only for
    these move charges and add to sums; store ``batch.position``.
 4. ``journal.release(batch.position)``, so that segments can go. Log ``batch.damages``.
@@ -40,6 +40,7 @@ from trunkline.ledger.entry import Attempt, Entry, Opening
 from trunkline.ledger.segment import (
     ATTEMPT,
     ENTRY,
+    KINDS,
     LOCK,
     OPENING,
     WORD_BYTES,
@@ -55,7 +56,7 @@ from trunkline.ledger.segment import (
 
 SHIPPED: Final = (1 << 63) - 1
 """The position of a journal of which all is in the database, lost calls as well."""
-BATCH_RECORDS: Final = 1000
+BATCH_RECORDS: Final = 2000
 
 Record = Opening | Tried | Entry
 """What a journal holds: a call begins, goes on at another target, has ended."""
@@ -130,7 +131,12 @@ class Matcher:
 
 
 def read_records(
-    directory: Path, position: int, limit: int = BATCH_RECORDS, *, final: bool = False
+    directory: Path,
+    position: int,
+    limit: int = BATCH_RECORDS,
+    *,
+    final: bool = False,
+    kinds: frozenset[int] = KINDS,
 ) -> Batch:
     """Read up to ``limit`` records of a journal, which its worker may be writing.
 
@@ -142,13 +148,14 @@ def read_records(
         position: where to begin: 0, or the position of an earlier batch.
         limit: the most records to read.
         final: the worker is dead, so nothing will follow.
+        kinds: of records that are wanted; the others count, but are not looked into.
 
     Raises:
         OSError: a file cannot be read now.
     """
-    reader = _Reader(directory, position, final=final)
-    while len(reader.records) < limit:
-        if not reader.read_on(limit - len(reader.records)):
+    reader = _Reader(directory, position, kinds, final=final)
+    while reader.passed < limit:
+        if not reader.read_on(limit - reader.passed):
             return Batch(reader.records, reader.position, more=False, damages=reader.damages)
     return Batch(reader.records, reader.position, more=True, damages=reader.damages)
 
@@ -156,8 +163,12 @@ def read_records(
 class _Reader:
     """Goes through the segments of a journal."""
 
-    def __init__(self, directory: Path, position: int, *, final: bool) -> None:
+    def __init__(
+        self, directory: Path, position: int, kinds: frozenset[int], *, final: bool
+    ) -> None:
         self.position = position
+        self.passed = 0
+        self._kinds = kinds
         self.records: list[Record] = []
         self.damages: list[Damage] = []
         self._directory = directory
@@ -175,9 +186,10 @@ class _Reader:
             return self._step_over(number, numbers[0], further=further)
         path = find_path(self._directory, number)
         try:
-            piece = read_segment(path, number, offset, limit)
+            piece = read_segment(path, number, offset, limit, self._kinds)
         except FileNotFoundError:  # the journal is being removed
             return False
+        self.passed += piece.passed
         self._take(piece.frames, number)
         self.position = number << 32 | piece.offset
         if piece.ending == "more":
@@ -223,9 +235,11 @@ class Adopted:
         self.journal_id = directory.name
         self._lock = lock
 
-    def read_records(self, position: int, limit: int = BATCH_RECORDS) -> Batch:
+    def read_records(
+        self, position: int, limit: int = BATCH_RECORDS, *, kinds: frozenset[int] = KINDS
+    ) -> Batch:
         """Read on from a position, as the function of this name."""
-        return read_records(self.directory, position, limit, final=True)
+        return read_records(self.directory, position, limit, final=True, kinds=kinds)
 
     def list_lost(self) -> list[Entry]:
         """The calls that were open when the worker died; reads all that is left of the journal."""

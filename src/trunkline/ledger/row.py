@@ -25,24 +25,34 @@ and neither is negative."""
 
 def make_posting(entry: Entry) -> Posting:
     """The rows of one entry; tokens, cost and source as ``sum_attempts`` says."""
-    opening = entry.opening
+    opening, tries = entry.opening, entry.attempts
     entry_id = opening.id
-    tries = tuple(_fit_attempt(attempt) for attempt in entry.attempts)
+    if len(tries) == 1 and not _is_vast(tries[0]):
+        last: Attempt | None = tries[0]
+    else:
+        tries = tuple(_fit_attempt(attempt) for attempt in tries)
+        last = tries[-1] if tries else None
     tokens, cost_micros, source = sum_attempts(tries)
-    last = tries[-1] if tries else None
+    account_id, model, changes = opening.account_id, opening.model, entry.changes
+    target = opening.target if last is None else last.target
+    finish_reason = "" if last is None else last.finish_reason
+    texts = f"{account_id}{model}{changes}{target}{finish_reason}"
+    if len(texts) > TEXT_LENGTH or "\0" in texts:
+        account_id, model, target = _cut_text(account_id), _cut_text(model), _cut_text(target)
+        finish_reason, changes = _cut_text(finish_reason), _cut_text(changes, CHANGES_LENGTH)
     row = EntryRow(
         entry_id,
         opening.at_us,
-        _cut_text(opening.account_id),
+        account_id,
         opening.key_id,
-        _cut_text(opening.model),
+        model,
         opening.operation,
         opening.stream,
         entry.status,
         entry.code,
-        _cut_text(opening.target if last is None else last.target),
-        "" if last is None else _cut_text(last.finish_reason),
-        _cut_text(entry.changes, CHANGES_LENGTH),
+        target,
+        finish_reason,
+        changes,
         len(tries),
         source,
         tokens.input,
@@ -57,19 +67,25 @@ def make_posting(entry: Entry) -> Posting:
         entry.first_token_us,
         entry.total_us,
     )
-    attempts = tuple(_make_attempt(entry_id, *numbered) for numbered in enumerate(tries, 1))
-    return Posting(row, attempts, tuple(_fit_charge(charge) for charge in entry.charges))
+    attempts: tuple[AttemptRow, ...] = ()
+    is_told = len(tries) == 1 and tries[0].status == entry.status and tries[0].code == entry.code
+    if not is_told:
+        attempts = tuple([_make_attempt(entry_id, *numbered) for numbered in enumerate(tries, 1)])
+    return Posting(row, attempts, tuple([_fit_charge(charge) for charge in entry.charges]))
 
 
 def _make_attempt(entry_id: str, number: int, attempt: Attempt) -> AttemptRow:
-    tokens = attempt.tokens
+    tokens, target, finish_reason = attempt.tokens, attempt.target, attempt.finish_reason
+    texts = f"{target}{finish_reason}"
+    if len(texts) > TEXT_LENGTH or "\0" in texts:
+        target, finish_reason = _cut_text(target), _cut_text(finish_reason)
     return AttemptRow(
         entry_id,
         number,
-        _cut_text(attempt.target),
+        target,
         attempt.status,
         attempt.code,
-        _cut_text(attempt.finish_reason),
+        finish_reason,
         attempt.usage_source,
         tokens.input,
         tokens.output,
@@ -90,16 +106,22 @@ def _fit_charge(charge: Charge) -> Charge:
 
 def _fit_attempt(attempt: Attempt) -> Attempt:
     """The attempt itself, but for one with numbers that nobody can have reached."""
-    tokens, cost_micros = attempt.tokens, attempt.cost_micros
-    every = tokens.input | tokens.output | tokens.cached | tokens.cache_write | tokens.reasoning
-    every |= tokens.audio_input | tokens.audio_output | (cost_micros or 0)
-    if not every >> _BITS:
+    if not _is_vast(attempt):
         return attempt
+    tokens, cost_micros = attempt.tokens, attempt.cost_micros
     return msgspec.structs.replace(
         attempt,
         tokens=Tokens(*(_fit_number(number) for number in msgspec.structs.astuple(tokens))),
         cost_micros=None if cost_micros is None else _fit_number(cost_micros),
     )
+
+
+def _is_vast(attempt: Attempt) -> bool:
+    """Whether a number of it is negative or larger than can be kept."""
+    tokens = attempt.tokens
+    every = tokens.input | tokens.output | tokens.cached | tokens.cache_write | tokens.reasoning
+    every |= tokens.audio_input | tokens.audio_output | (attempt.cost_micros or 0)
+    return bool(every >> _BITS)
 
 
 def _fit_number(number: int) -> int:

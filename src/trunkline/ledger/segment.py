@@ -34,6 +34,7 @@ OPENING: Final = 1
 ATTEMPT: Final = 2
 ENTRY: Final = 3
 END: Final = 15
+KINDS: Final = frozenset((OPENING, ATTEMPT, ENTRY))
 
 HEADER_BYTES: Final = 16
 WORD_BYTES: Final = 8
@@ -63,11 +64,15 @@ class Frame(NamedTuple):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """What was read of a segment, and why that ended at ``offset``; never ``cut``."""
+    """What was read of a segment, and why that ended at ``offset``; never ``cut``.
+
+    ``passed`` counts all records up to there, those of other kinds as well.
+    """
 
     frames: list[Frame]
     offset: int
     ending: Ending
+    passed: int = 0
 
 
 class Segment:
@@ -160,8 +165,12 @@ def is_begun(path: Path) -> bool:
     return any(start[HEADER_BYTES:])
 
 
-def read_segment(path: Path, number: int, offset: int, limit: int) -> Piece:
+def read_segment(
+    path: Path, number: int, offset: int, limit: int, kinds: frozenset[int] = KINDS
+) -> Piece:
     """Read up to ``limit`` records from ``offset`` on, while the segment may be filled.
+
+    ``kinds`` says of which kinds to return them; the others count, but are not looked into.
 
     Raises:
         OSError: the file cannot be read.
@@ -179,35 +188,48 @@ def read_segment(path: Path, number: int, offset: int, limit: int) -> Piece:
         need = WORD_BYTES + _read_length(data)
         if need > len(data):  # a record that is larger than a chunk
             data = os.pread(file.fileno(), need, offset)
-    piece = parse_records(data, number, offset, limit)
+    piece = parse_records(data, number, offset, limit, kinds)
     if piece.ending != "cut":
         return piece
-    whole = piece.frames and offset + len(data) < size  # the next read begins with this record
-    return Piece(piece.frames, piece.offset, "more" if whole else "damaged")
+    whole = piece.passed and offset + len(data) < size  # the next read begins with this record
+    return Piece(piece.frames, piece.offset, "more" if whole else "damaged", piece.passed)
 
 
-def parse_records(data: bytes, number: int, offset: int, limit: int) -> Piece:
-    """Read records from ``data``, which stands at ``offset`` of a segment. Pure."""
+def parse_records(
+    data: bytes, number: int, offset: int, limit: int, kinds: frozenset[int] = KINDS
+) -> Piece:
+    """Read records from ``data``, which stands at ``offset`` of a segment. Pure.
+
+    A record of another kind than ``kinds`` is passed over by its length: where that is wrong, the
+    next one is damaged.
+    """
     frames: list[Frame] = []
     seed = seed_crc(number)
-    at = 0
-    while len(frames) < limit:
-        if at + WORD_BYTES > len(data):
-            return Piece(frames, offset + at, "cut")
-        word = int.from_bytes(data[at : at + WORD_BYTES], sys.byteorder)
-        if word == 0:
-            return Piece(frames, offset + at, "open")
+    at, end = 0, len(data)
+    whole = end & -WORD_BYTES
+    words = memoryview(data)[:whole].cast("Q")
+    for passed in range(limit):
+        ending: Ending | None = None
+        word = words[at >> 3] if at + WORD_BYTES <= end else 0
         kind, length = word >> 24 & 0xFF, word & 0xFFFFFF
-        payload = data[at + WORD_BYTES : at + WORD_BYTES + length]
-        if len(payload) < length:
-            return Piece(frames, offset + at, "cut")
-        if crc32(payload, seed ^ kind) != word >> 32:
-            return Piece(frames, offset + at, "damaged")
-        if kind == END:
-            return Piece(frames, offset + at, "sealed")
-        at += pad(WORD_BYTES + length)
-        frames.append(Frame(kind, payload, offset + at))
-    return Piece(frames, offset + at, "more")
+        start = at + WORD_BYTES
+        after = start + length
+        if after > end:
+            ending = "cut"
+        elif word == 0:
+            ending = "open"
+        elif kind in kinds or kind not in KINDS:
+            payload = data[start:after]
+            if crc32(payload, seed ^ kind) != word >> 32:
+                ending = "damaged"
+            elif kind == END:
+                ending = "sealed"
+            else:
+                frames.append(Frame(kind, payload, offset + (after + 7 & -8)))
+        if ending is not None:
+            return Piece(frames, offset + at, ending, passed)
+        at = after + 7 & -8
+    return Piece(frames, offset + at, "more", limit)
 
 
 def count_behind(path: Path, offset: int) -> int:

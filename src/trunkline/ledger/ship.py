@@ -27,7 +27,7 @@ from trunkline.ledger.recovery import (
     read_records,
 )
 from trunkline.ledger.row import make_posting
-from trunkline.ledger.segment import SEGMENT_BYTES
+from trunkline.ledger.segment import ENTRY, SEGMENT_BYTES
 from trunkline.store.database import explain_error
 from trunkline.store.ledger import Ledger
 from trunkline.store.posting import Posting, sum_charges
@@ -36,6 +36,7 @@ from trunkline.terms import Charge
 BATCH: Final = 500
 """How many lost calls are shipped in one write; of records, ``BATCH_RECORDS`` are read at once."""
 
+_ENTRIES: Final = frozenset((ENTRY,))
 _FORGET_US: Final = 7 * 86_400_000_000
 
 _log = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ class Shipper:
     def _read_own(self) -> tuple[Batch, list[Posting]]:
         """The next batch: again the same if it could not be shipped."""
         if self._read is None:
-            batch = read_records(self._journal.directory, self._position)
+            batch = read_records(self._journal.directory, self._position, kinds=_ENTRIES)
             self._read = batch, [make_posting(entry) for entry in batch.entries]
         return self._read
 
@@ -255,7 +256,7 @@ class Shipper:
         journal_id = adopted.journal_id
         more = True
         while more:
-            batch = adopted.read_records(position)
+            batch = adopted.read_records(position, kinds=_ENTRIES)
             position, more = batch.position, batch.more
             postings = [make_posting(entry) for entry in batch.entries]
             if postings:

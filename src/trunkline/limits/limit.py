@@ -43,17 +43,21 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     def admit(self, limits: Limits, tokens: int, now_us: int) -> "Standing | None":
         """The standing with one more call; None when a limit has no room for it."""
         rpm, tpm, concurrent = limits.rpm, limits.tpm, limits.concurrent
-        requests_us: int | None = self.requests_full_us
-        tokens_us: int | None = self.tokens_full_us
-        if concurrent is not None and self.running >= concurrent:
+        requests_us, tokens_us = self.requests_full_us, self.tokens_full_us
+        running = self.running + 1
+        if concurrent is not None and running > concurrent:
             return None
         if rpm is not None:
-            requests_us = gcra.admit(self.requests_full_us, 1, rpm, now_us)
+            full_us = gcra.admit(requests_us, 1, rpm, now_us)
+            if full_us is None:
+                return None
+            requests_us = full_us
         if tpm is not None:
-            tokens_us = gcra.admit(self.tokens_full_us, tokens, tpm, now_us)
-        if requests_us is None or tokens_us is None:
-            return None
-        return Standing(requests_us, tokens_us, self.running + 1)
+            full_us = gcra.admit(tokens_us, tokens, tpm, now_us)
+            if full_us is None:
+                return None
+            tokens_us = full_us
+        return Standing(requests_us, tokens_us, running)
 
     def end(self, limits: Limits, taken: int, actual: int | None, now_us: int) -> "Standing":
         """The standing with one call less, whose tokens are now known; None leaves them as taken.
@@ -197,24 +201,24 @@ def write_headers(reading: Reading) -> bytes:
             requests = _pick(requests, standing.requests_full_us, limits.rpm, now_us)
         if limits.tpm is not None:
             tokens = _pick(tokens, standing.tokens_full_us, limits.tpm, now_us)
-    lines = b""
+    lines = ""
     if requests[2]:
         left, full_at_us, limit = requests
-        lines = _REQUESTS % (limit, left, write_duration(full_at_us - now_us).encode())
+        lines = _REQUESTS % (limit, left, write_duration(full_at_us - now_us))
     if tokens[2]:
         left, full_at_us, limit = tokens
-        lines += _TOKENS % (limit, left, write_duration(full_at_us - now_us).encode())
-    return lines
+        lines += _TOKENS % (limit, left, write_duration(full_at_us - now_us))
+    return lines.encode()
 
 
 _Gauge = tuple[int, int, int]
 """What is left of a limit a minute, when all of it will be left, and the limit."""
 _NO_GAUGE: Final[_Gauge] = (0, 0, 0)
 _LINES: Final = (
-    b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%b\r\n"
+    "x-ratelimit-limit-%s: %%d\r\nx-ratelimit-remaining-%s: %%d\r\nx-ratelimit-reset-%s: %%s\r\n"
 )
-_REQUESTS: Final = _LINES % ((b"requests",) * 3)
-_TOKENS: Final = _LINES % ((b"tokens",) * 3)
+_REQUESTS: Final = _LINES % (("requests",) * 3)
+_TOKENS: Final = _LINES % (("tokens",) * 3)
 
 
 def _pick(other: _Gauge, full_at_us: int, limit: int, now_us: int) -> _Gauge:

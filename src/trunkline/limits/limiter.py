@@ -23,6 +23,9 @@ class Limiter(Protocol):
     def fault(self) -> str | None:
         """Why the limits do not hold as they should, in a clause for people; None if they do."""
 
+    def decide(self, subjects: Sequence[Subject], tokens: int) -> Permit | Refusal | None:
+        """As ``admit``, where that can be decided here and now; None where it cannot."""
+
     async def admit(self, subjects: Sequence[Subject], tokens: int) -> Permit | Refusal:
         """Take one request, some tokens and one call at once from all subjects, or from none.
 

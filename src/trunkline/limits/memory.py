@@ -46,19 +46,24 @@ class MemoryLimiter:
 
     async def admit(self, subjects: Sequence[Subject], tokens: int) -> Permit | Refusal:
         """As ``Limiter.admit``; never raises."""
+        return self.decide(subjects, tokens)
+
+    def decide(self, subjects: Sequence[Subject], tokens: int) -> Permit | Refusal:
+        """As ``Limiter.decide``; there is always an answer."""
         if not subjects:
             return FREE
         now_us = self._clock()
+        keys, accounts = self._keys, self._accounts
         standings = []
         for subject in subjects:
-            home = self._keys if subject.kind == "key" else self._accounts
+            home = keys if subject.kind == "key" else accounts
             standing = home.get(subject.id, _NEW).admit(subject.limits, tokens, now_us)
             if standing is None:
                 return self._refuse(subjects, tokens, now_us)
             standings.append(standing)
         # Only now that nobody refuses is anything taken.
         for subject, standing in zip(subjects, standings, strict=True):
-            home = self._keys if subject.kind == "key" else self._accounts
+            home = keys if subject.kind == "key" else accounts
             if subject.id not in home:
                 _forget_idle(home, now_us)
             home[subject.id] = standing
@@ -79,8 +84,9 @@ class MemoryLimiter:
 
     def _end(self, reading: Reading, actual_tokens: int | None) -> None:
         now_us, taken = self._clock(), reading.tokens
+        keys, accounts = self._keys, self._accounts
         for subject in reading.subjects:
-            home = self._find_home(subject)
+            home = keys if subject.kind == "key" else accounts
             # Whoever has a call under way is not idle, and so is remembered.
             standing = home[subject.id]
             home[subject.id] = standing.end(subject.limits, taken, actual_tokens, now_us)

@@ -86,6 +86,9 @@ class RedisLimiter:
         await self._leases.check()
         return self._fault
 
+    def decide(self, _subjects: Sequence[Subject], _tokens: int) -> None:
+        """The server has to be asked."""
+
     async def admit(self, subjects: Sequence[Subject], tokens: int) -> Permit | Refusal:
         """As ``Limiter.admit``; raises only while the server is away and ``away`` is closed."""
         if not subjects:

@@ -124,6 +124,18 @@ class Hold:
                 charges.append(Charge(window, amount))
         return tuple(charges)
 
+    def double(self) -> bool:
+        """Hold as much again, for a second attempt at the same time, if that much is here.
+
+        Nothing is asked for: a call that can do without the attempt does not wait for it.
+        """
+        if any(stock.free < held for stock, held in self._parts):
+            return False
+        for stock, held in self._parts:
+            stock.free -= held
+        self._parts = [(stock, 2 * held) for stock, held in self._parts]
+        return True
+
     def release(self) -> None:
         """The call has ended and used nothing."""
         self.settle_each(0, 0)

@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_waiter",
         "chunks",
         "deadline",
+        "declined",
         "failure",
         "fields",
         "heard_at",
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         "phase",
         "sink",
         "status",
+        "unoffered",
     )
 
     def __init__(
@@ -101,6 +103,7 @@ class Connection(asyncio.Protocol):
         self._quiet_bytes = 0
         self.sink: Sink | None = None
         self.heard_at = 0.0
+        self.declined = self.unoffered = 0
         self._is_between_chunks = False
         # Not empty where the newest chunk has ended; kept by functions of C, as the headers are.
         self._chunk_ends: list[None] = []
@@ -122,6 +125,7 @@ class Connection(asyncio.Protocol):
             self.failure = "closed"
         self.phase = WAITING
         self._quiet_bytes = 0
+        self.declined = self.unoffered = 0
         self._fields.clear()
 
     def write(self, data: bytes | memoryview) -> None:
@@ -202,7 +206,11 @@ class Connection(asyncio.Protocol):
                 return
         # A chunk has ended, and not a byte of the next one is here: such a byte would be part
         # of a size line, and where that ends so too, its chunk has begun.
-        self._is_between_chunks = bool(self._chunk_ends) and data.endswith(b"\r\n")
+        # One that does not fit the short way, as those before it, goes the long way for a while.
+        is_offered = not self.unoffered
+        self.unoffered -= not is_offered
+        ends = bool(self._chunk_ends) and data.endswith(b"\r\n")
+        self._is_between_chunks = is_offered and ends
         if not self.chunks:
             self._note_quiet(len(data))
         elif sink is not None:
@@ -331,9 +339,10 @@ class Connection(asyncio.Protocol):
         self._timer = None
         if self._waiter is None:
             return
+        now = self.loop.time()
         if self.sink is not None:
-            self.deadline = self.sink.find_deadline(self.heard_at)
-        if self.loop.time() + _TICK_S < self.deadline:
+            self.deadline = self.sink.find_deadline(self.heard_at, now)
+        if now + _TICK_S < self.deadline:
             self._arm_timer(self.deadline)
         else:
             self._fail("timeout")

@@ -11,6 +11,7 @@ import msgspec
 from trunkline.call import Deadlines
 from trunkline.errors import GatewayError
 from trunkline.providers.credential import Signer
+from trunkline.providers.gate import Gate
 from trunkline.providers.upstream import (
     ConnectFailed,
     Response,
@@ -66,10 +67,14 @@ class Provider:
     Args:
         spec: where it is and how it is asked.
         signer: adds a credential to each request, where the scheme needs one.
+        gate: which calls pass before they are sent, where not all may run at once.
     """
 
-    def __init__(self, spec: ProviderSpec, signer: Signer | None = None) -> None:
+    def __init__(
+        self, spec: ProviderSpec, signer: Signer | None = None, gate: Gate | None = None
+    ) -> None:
         self.spec = spec
+        self.gate = gate
         self._signer = signer
         origin, self._prefix = parse_base_url(spec.base_url)
         self._upstream = Upstream(origin, tls=spec.tls, proxy=spec.proxy)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from trunkline.call import Deadlines
 from trunkline.errors import GatewayError
@@ -10,22 +11,35 @@ from trunkline.providers.inflate import Inflater
 from trunkline.providers.origin import Origin
 from trunkline.providers.sink import Sink, Take, TakeChunk
 
+if TYPE_CHECKING:
+    from trunkline.providers.gate import Gate
+
 
 class Response:
     """An answer whose status and headers have come; its user must call ``close`` in the end.
 
+    Args:
+        origin: where it comes from.
+        connection: brings it.
+        deadlines: of the request.
+        limits: when its first content must be there, and when its end (loop time).
+        release: takes the connection back.
+
     Attributes:
         status: the final status, 200 to 599.
+        gate: what the call has to leave when the answer is closed, if it came in by one.
     """
 
     __slots__ = (
         "_connection",
         "_deadlines",
         "_fields",
+        "_first_at",
         "_headers",
         "_origin",
         "_release",
         "_total_at",
+        "gate",
         "status",
     )
 
@@ -34,14 +48,15 @@ class Response:
         origin: Origin,
         connection: Connection,
         deadlines: Deadlines,
-        total_at: float,
+        limits: tuple[float, float],
         release: Callable[[Connection], None],
     ) -> None:
         self.status = connection.status
+        self.gate: Gate | None = None
         self._origin = origin
         self._connection: Connection | None = connection
         self._deadlines = deadlines
-        self._total_at = total_at
+        self._first_at, self._total_at = limits
         self._release = release
         self._fields = connection.fields
         self._headers: dict[bytes, bytes] | None = None
@@ -80,10 +95,17 @@ class Response:
                 raise
         return connection.take()
 
-    async def pump(self, take: Take, take_chunk: TakeChunk | None = None) -> bool:
+    async def pump(
+        self,
+        take: Take,
+        take_chunk: TakeChunk | None = None,
+        progress: Callable[[], int] | None = None,
+    ) -> bool:
         """Give the body to ``take``, piece by piece, inside the callback that brings it.
 
-        A piece that comes as one whole chunk is offered to ``take_chunk`` first.
+        A piece that comes as one whole chunk is offered to ``take_chunk`` first. ``progress``
+        counts the content that came, see ``Sink``; with it, ``first_token_s`` bounds the wait for
+        the first of it, and ``idle_s`` those for more.
 
         Returns:
             True when ``take`` did: its reader must be waited for before the next call.
@@ -98,11 +120,13 @@ class Response:
         if connection.chunks and take(connection.take()):
             return True
         sink = Sink(take, take_chunk, self._deadlines.idle_s, self._total_at)
+        sink.progress, sink.first_at = progress, self._first_at
         connection.sink, connection.heard_at = sink, connection.loop.time()
         try:
             while connection.phase == BODY and not sink.is_full and sink.error is None:
-                self._raise_failure(connection)
-                await connection.wait(sink.find_deadline(connection.heard_at))
+                self._raise_failure(connection, sink)
+                heard_at = connection.heard_at
+                await connection.wait(sink.find_deadline(heard_at, heard_at))
         except BaseException:
             connection.abort()
             raise
@@ -140,14 +164,19 @@ class Response:
         if connection is None:
             return
         self._connection = None
+        if self.gate is not None:
+            self.gate.leave()
         if connection.phase == DONE and connection.is_reusable:
             self._release(connection)
         else:
             connection.abort()
 
-    def _raise_failure(self, connection: Connection) -> None:
+    def _raise_failure(self, connection: Connection, sink: Sink | None = None) -> None:
         if connection.failure is not None:
-            raise explain(self._origin, connection, self._deadlines, self._total_at)
+            is_mute = sink is not None and sink.is_mute
+            raise explain(
+                self._origin, connection, self._deadlines, self._total_at, is_mute=is_mute
+            )
 
     def _refuse(self, what: str) -> GatewayError:
         """Close the connection and describe why the answer cannot be used."""
@@ -166,10 +195,10 @@ class InflatedResponse(Response):
         origin: Origin,
         connection: Connection,
         deadlines: Deadlines,
-        total_at: float,
+        limits: tuple[float, float],
         release: Callable[[Connection], None],
     ) -> None:
-        super().__init__(origin, connection, deadlines, total_at, release)
+        super().__init__(origin, connection, deadlines, limits, release)
         coding = self.headers[b"content-encoding"].strip().lower()
         if coding not in (b"gzip", b"x-gzip", b"deflate"):
             raise self._refuse("compressed its answer in a way that was not asked for")
@@ -191,15 +220,32 @@ class InflatedResponse(Response):
         except zlib.error:
             raise self._refuse("sent an answer that is not compressed as it says") from None
 
-    async def pump(self, take: Take, _take_chunk: TakeChunk | None = None) -> bool:
-        """Give the inflated body to ``take``, as ``Response.pump`` does; no chunk is a piece."""
+    async def pump(
+        self,
+        take: Take,
+        _take_chunk: TakeChunk | None = None,
+        progress: Callable[[], int] | None = None,
+    ) -> bool:
+        """Give the inflated body to ``take``, as ``Response.pump`` does; no chunk is a piece.
+
+        Signs of life are seen through before the first content only.
+        """
         while plain := await self.read():
             if take(plain):
                 return True
+            if progress is not None and not progress():
+                self._check_first()
         return False
 
     def take_whole(self) -> None:
         """What is compressed has to be read."""
+
+    def _check_first(self) -> None:
+        """Fail where nothing but signs of life has come for too long."""
+        connection = self._connection
+        if connection is not None and connection.loop.time() > self._first_at:
+            connection.expire(self._first_at)
+            raise explain(self._origin, connection, self._deadlines, self._total_at, is_mute=True)
 
 
 def choose_reading(fields: dict[bytes, bytes]) -> type[Response]:
@@ -210,14 +256,24 @@ def choose_reading(fields: dict[bytes, bytes]) -> type[Response]:
 
 
 def explain(
-    origin: Origin, connection: Connection, deadlines: Deadlines, total_at: float
+    origin: Origin,
+    connection: Connection,
+    deadlines: Deadlines,
+    total_at: float,
+    *,
+    is_mute: bool = False,
 ) -> GatewayError:
-    """Turn a connection's failure into the error that a client may see."""
+    """Turn a connection's failure into the error that a client may see.
+
+    ``is_mute``: the answer has begun, but its content has not.
+    """
     has_begun = connection.phase != WAITING
     failure = connection.failure
     if failure == "timeout":
         if connection.deadline >= total_at:
             text = f"did not end its answer within {deadlines.total_s:g} s (total_s)"
+        elif is_mute:
+            text = f"sent no content within {deadlines.first_token_s:g} s (first_token_s)"
         elif has_begun:
             text = f"sent nothing more for {deadlines.idle_s:g} s (idle_s)"
         else:

@@ -18,6 +18,10 @@ for a chunk that it does not know: that goes the long way.
 
 _LIMIT_BYTES: Final = 1024
 """Chunks of more data go the long way."""
+DECLINES: Final = 16
+"""Reads in a row that did not fit the short way, after which some are not offered to it."""
+UNOFFERED: Final = 64
+"""How many are not; then two are tried, for what a stream says may change in its middle."""
 _SIZE_LINES: Final = {
     len(line) + size + 2: line for size in range(1, _LIMIT_BYTES) for line in (b"%x\r\n" % size,)
 }
@@ -28,6 +32,15 @@ def _decline(_chunk: bytes, _start: int, _now: float) -> None:
     """A ``TakeChunk`` that knows none."""
 
 
+def _decline_read(connection: "Connection") -> bool:
+    """Not the short way; where it is so again and again, the offer costs more than it gains."""
+    connection.declined += 1
+    if connection.declined >= DECLINES:
+        connection.declined = DECLINES - 2
+        connection.unoffered = UNOFFERED
+    return False
+
+
 class Sink:
     """Takes a body piece by piece where it arrives, without a turn of the loop for each.
 
@@ -36,9 +49,25 @@ class Sink:
         take_chunk: the short way of a piece that comes as one chunk of its own, if there is one.
         idle_s: longest silence between two pieces.
         total_at: when the whole answer must have come (loop time).
+
+    Attributes:
+        progress: counts what has come that is more than a sign of life, if that can be told. Then
+            only what it counts breaks a silence, and before the first of it there is none.
+        first_at: when the first of it must have come (loop time).
     """
 
-    __slots__ = ("_idle_s", "_take", "_take_chunk", "_total_at", "error", "is_full")
+    __slots__ = (
+        "_idle_s",
+        "_seen",
+        "_seen_at",
+        "_take",
+        "_take_chunk",
+        "_total_at",
+        "error",
+        "first_at",
+        "is_full",
+        "progress",
+    )
 
     def __init__(
         self, take: Take, take_chunk: TakeChunk | None, idle_s: float, total_at: float
@@ -47,12 +76,33 @@ class Sink:
         self._take_chunk = take_chunk or _decline
         self._idle_s = idle_s
         self._total_at = total_at
+        self._seen = 0
+        self._seen_at = 0.0
+        self.progress: Callable[[], int] | None = None
+        self.first_at = 0.0
         self.is_full = False
         self.error: Exception | None = None
 
-    def find_deadline(self, heard_at: float) -> float:
-        """How long to wait for the next piece after one that came at ``heard_at`` (loop time)."""
-        return min(self._total_at, heard_at + self._idle_s)
+    @property
+    def is_mute(self) -> bool:
+        """Nothing has come but signs of life."""
+        return self.progress is not None and not self.progress()
+
+    def find_deadline(self, heard_at: float, now: float) -> float:
+        """Until when to wait for the next piece after one that came at ``heard_at`` (loop time).
+
+        Called when a wait begins and when its time is up, so that no piece has to be looked at:
+        what came since the last look is taken to have come with the newest piece. A stream of
+        nothing but signs of life hence ends after ``idle_s`` at the soonest, twice that at last.
+        """
+        if self.progress is None:
+            return min(self._total_at, heard_at + self._idle_s)
+        seen = self.progress()
+        if not seen:
+            return min(self.first_at, now + self._idle_s)
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, heard_at
+        return min(self._total_at, self._seen_at + self._idle_s)
 
     def give(self, connection: "Connection") -> None:
         """Hand on what has come; who waits for the body is woken when that cannot go on."""
@@ -81,9 +131,9 @@ class Sink:
         """
         line = _SIZE_LINES.get(len(data))
         if line is None or not data.endswith(b"\r\n"):
-            return False
+            return _decline_read(connection)
         if not data.startswith(line) and data[: len(line)] != line.upper():
-            return False
+            return _decline_read(connection)
         now = connection.loop.time()
         try:
             is_full = self._take_chunk(data, len(line), now)
@@ -91,7 +141,8 @@ class Sink:
             self.error = error
             is_full = True
         if is_full is None:
-            return False
+            return _decline_read(connection)
+        connection.declined = 0
         connection.heard_at = now
         if is_full:
             self.is_full = True

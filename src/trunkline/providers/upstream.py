@@ -111,7 +111,8 @@ class Upstream:
                 fields = connection.fields
                 packed = b"content-encoding" in fields or b"Content-Encoding" in fields
                 build = choose_reading(fields) if packed else Response
-                return build(self.origin, connection, deadlines, total_at, self._release)
+                limits = head_at, total_at
+                return build(self.origin, connection, deadlines, limits, self._release)
             if not (is_kept and self._is_stale(connection, now)):
                 raise explain(self.origin, connection, deadlines, total_at)
             is_kept = False

@@ -74,10 +74,11 @@ def _sees(request: Request, route: Route, target: Target) -> bool:
     """Whether the target may be shown images with this request."""
     if route.columns.images is False or target.row.images == "none":
         return False
-    return not (isinstance(request, TextRequest) and _is_raw(route, target))
+    return not (isinstance(request, TextRequest) and is_raw(route, target))
 
 
-def _is_raw(route: Route, target: Target) -> bool:
+def is_raw(route: Route, target: Target) -> bool:
+    """Whether a native completion goes to the target as a raw prompt."""
     return route.columns.prompt_mode != "user_message" and "text" in target.row.serves
 
 
@@ -87,7 +88,7 @@ def _fit_completion(request: TextRequest, route: Route, target: Target, ask: Ask
     if not request.tempered:
         changes.assume("temperature")
     mode = columns.prompt_mode
-    raw = _is_raw(route, target)
+    raw = is_raw(route, target)
     if mode != "user_message" and not raw:
         changes.rename("prompt", "messages")
     if request.images and not _sees(request, route, target):
@@ -130,7 +131,8 @@ def _fit_parameters(
 
 def _fit_chat(*, done: bool) -> Callable[[ChatRequest, Route, Target, Ask], Fitted]:
     def fit(request: ChatRequest, route: Route, target: Target, ask: Ask) -> Fitted:
-        _note_stand_in(route, ask.changes)
+        if route.stand_in:
+            _note_stand_in(route, ask.changes)
         if not _sees(request, route, target) and has_images(request):
             raise _no_images(request.model, "messages")
         if target.upstream:

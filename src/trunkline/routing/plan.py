@@ -25,7 +25,7 @@ def find_route(table: Table, model: str) -> Route:
     if row is not None:
         targets = (Target(vendor, rest, row),)
         columns = fit_columns(table.catalog.get(rest, _UNKNOWN).columns, targets)
-        return Route(model, targets, columns, table.deadlines)
+        return Route(model, targets, columns, table.deadlines, rule=table.rule)
     name = model if model in table.catalog else rest
     known = table.catalog.get(name)
     stand_in = table.routes.get(table.stand_in) if table.stand_in else None

@@ -6,6 +6,8 @@ from typing import Final, Literal
 import msgspec
 
 from trunkline.call import Deadlines
+from trunkline.routing.rule import RoutingRule, Want
+from trunkline.wire.continuation import Prefill
 from trunkline.wire.rewrite import Rewrite
 from trunkline.wire.template import TemplateName
 
@@ -27,6 +29,7 @@ class Row(msgspec.Struct, frozen=True):
         images: whether it fetches image addresses itself, wants bytes, or takes none.
         constrains: it can hold any model's answer to a JSON schema, so tools can be emulated.
         caller_key: the caller's ``x-openai-api-key`` replaces the gateway's own key.
+        prefill: how it is given the beginning of an answer to go on with; ``none`` where it cannot.
     """
 
     wire: Wire = "openai"
@@ -37,6 +40,7 @@ class Row(msgspec.Struct, frozen=True):
     images: Literal["url", "data", "none"] = "url"
     constrains: bool = False
     caller_key: bool = False
+    prefill: Prefill = "none"
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -58,23 +62,24 @@ class Columns(msgspec.Struct, frozen=True):
 class Target(msgspec.Struct, frozen=True):
     """One place that can answer: a provider and its own name for the model.
 
-    ``upstream`` names the engine where the provider is ``local``.
+    ``upstream`` names the engine where the provider is ``local``. ``weight`` is its share where
+    the policy goes by shares. A target with ``on`` is tried only when one before it failed so.
+    ``key`` says whose connections it uses, the provider's or one engine's; ``label`` is
+    ``provider/model``, as the answer's header names it. Both follow from the others.
     """
 
     provider: str
     model: str
     row: Row = Row()
     upstream: str = ""
+    weight: int = 1
+    on: tuple[Want, ...] = ()
+    key: str = ""
+    label: str = ""
 
-    @property
-    def key(self) -> str:
-        """Whose connections it uses: the provider's, or one engine's."""
-        return self.upstream or self.provider
-
-    @property
-    def label(self) -> str:
-        """``provider/model``, as the answer's header names it."""
-        return f"{self.provider}/{self.model}"
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "key", self.upstream or self.provider)
+        msgspec.structs.force_setattr(self, "label", f"{self.provider}/{self.model}")
 
 
 def fit_columns(columns: Columns, targets: Sequence[Target]) -> Columns:
@@ -96,6 +101,14 @@ class Route(msgspec.Struct, frozen=True):
     columns: Columns
     deadlines: Deadlines
     stand_in: bool = False
+    rule: RoutingRule = RoutingRule()
+
+    def find_target(self, label: str) -> Target:
+        """The target of that label: of several, any is as good, for they are the same."""
+        targets = self.targets
+        if len(targets) == 1:
+            return targets[0]
+        return next(each for each in targets if each.label == label)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -123,6 +136,7 @@ class Table(msgspec.Struct, frozen=True):
         catalog: the names that the gateway knows by itself.
         stand_in: public name that answers catalog names without a target, or "".
         deadlines: for ``vendor/model`` names.
+        rule: for the same.
     """
 
     routes: Mapping[str, Route]
@@ -130,6 +144,7 @@ class Table(msgspec.Struct, frozen=True):
     catalog: Mapping[str, Known]
     stand_in: str
     deadlines: Deadlines
+    rule: RoutingRule = RoutingRule()
 
     def list_names(self) -> list[str]:
         """Every public name that would be answered, sorted within its sort."""

@@ -65,7 +65,7 @@ def tap_chat(
     """
     row, changes = target.row, ask.changes
     require_operation(row, "chat", request.model)
-    dialect = _dialect(row)
+    dialect = _find_dialect(row.drops, row.rewrites)
     fields: Fields | None = None
     emulation = None
     if columns.tools is False and _speaks_of_tools(request.body):
@@ -93,13 +93,13 @@ def tap_chat(
             target.model,
             asks_usage=dialect.asks_usage,
         )
-    path = _path(target, "chat")
+    path = _path(target, "chat") if row.paths else _PATHS[row.wire]["chat"]
     pairs: list[Pair] = []
     for _ in range(copies):
         pair: Pair = openai_chat.ChatPair(request, body, ask.stamp, path, done=done)
         if emulation is not None:
             pair = EmulatedPair(pair, emulation)
-        pairs.append(_finish(pair, target))
+        pairs.append(_finish(pair, target) if target.upstream else pair)
     return Fitted(tuple(pairs))
 
 

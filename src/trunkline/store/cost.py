@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, select
 
+from trunkline.store.attempt import TRIES
 from trunkline.store.bulk import make_change
 from trunkline.store.posting import DAY_US
 from trunkline.store.schema import ATTEMPTS, ENTRIES, USAGE_DAYS
@@ -57,13 +58,13 @@ _CHANGE_ENTRIES: Final = make_change(ENTRIES, _EntryCost, put=("cost_micros",))
 _CHANGE_DAYS: Final = make_change(USAGE_DAYS, _DayCost, add=("unpriced_calls", "cost_micros"))
 
 _USED: Final = (
-    ATTEMPTS.c.input_tokens
-    + ATTEMPTS.c.output_tokens
-    + ATTEMPTS.c.cached_tokens
-    + ATTEMPTS.c.cache_write_tokens
-    + ATTEMPTS.c.reasoning_tokens
-    + ATTEMPTS.c.audio_input_tokens
-    + ATTEMPTS.c.audio_output_tokens
+    TRIES.c.input_tokens
+    + TRIES.c.output_tokens
+    + TRIES.c.cached_tokens
+    + TRIES.c.cache_write_tokens
+    + TRIES.c.reasoning_tokens
+    + TRIES.c.audio_input_tokens
+    + TRIES.c.audio_output_tokens
     > 0
 )
 
@@ -96,10 +97,13 @@ def change_attempts(connection: Connection, rows: Sequence[CostRow]) -> int:
     _CHANGE_ATTEMPTS.run(connection, rows)
     ids = list({row.entry_id for row in rows})
     tries: dict[str, list[tuple[bool, int | None]]] = {}
-    query = select(ATTEMPTS.c.entry_id, _USED, ATTEMPTS.c.cost_micros)
-    for entry_id, used, cost_micros in connection.execute(
-        query.where(ATTEMPTS.c.entry_id.in_(ids))
+    given = {(row.entry_id, row.number): row.cost_micros for row in rows}
+    query = select(TRIES.c.entry_id, TRIES.c.number, _USED, TRIES.c.cost_micros)
+    for entry_id, number, used, before in connection.execute(
+        query.where(TRIES.c.entry_id.in_(ids))
     ):
+        # An attempt without a row of its own has its new cost from here.
+        cost_micros = given.get((entry_id, number), before)
         tries.setdefault(entry_id, []).append((bool(used), cost_micros))
     columns = (ENTRIES.c.at_us, ENTRIES.c.account_id, ENTRIES.c.key_id, ENTRIES.c.model)
     found = select(ENTRIES.c.id, ENTRIES.c.cost_micros, *columns).where(ENTRIES.c.id.in_(ids))

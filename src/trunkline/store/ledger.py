@@ -9,7 +9,9 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete, select, text, tuple_
+from sqlalchemy.exc import IntegrityError
 
+from trunkline.store.attempt import TRIES
 from trunkline.store.bulk import POSTGRES, find_present, list_columns, make_addition, make_change
 from trunkline.store.cost import CostRow, PricedAttempt, change_attempts
 from trunkline.store.database import Database
@@ -80,11 +82,8 @@ _CHANGE_POSITION: Final = text(
 _WINDOW: Final = list_columns(Window)
 _WINDOW_COLUMNS: Final = [BUDGET_WINDOWS.c[name] for name in _WINDOW]
 _ENTRY_COLUMNS: Final = [ENTRIES.c[name] for name in list_columns(EntryRow)]
-_ATTEMPT_COLUMNS: Final = [ATTEMPTS.c[name] for name in list_columns(AttemptRow)]
-_PRICED_COLUMNS: Final = [
-    (ENTRIES if name in {"at_us", "model"} else ATTEMPTS).c[name]
-    for name in list_columns(PricedAttempt)
-]
+_ATTEMPT_COLUMNS: Final = [TRIES.c[name] for name in list_columns(AttemptRow)]
+_PRICED_COLUMNS: Final = [TRIES.c[name] for name in list_columns(PricedAttempt)]
 
 
 class Ledger:
@@ -109,16 +108,21 @@ class Ledger:
             postings: may hold an entry several times.
             now_us: noted as the time of the journal's last batch.
         """
-        given = {posting.entry.id: posting for posting in postings}
+        moved = {"id": journal_id, "position": position, "changed_at_us": now_us}
 
         def add(connection: Connection) -> int:
             lock_ledger(connection)
-            present = find_present(connection, ENTRIES, [*given]) if given else set()
-            new = [given[key] for key in given if key not in present]
-            _add_postings(connection, journal_id, new)
-            moved = {"id": journal_id, "position": position, "changed_at_us": now_us}
+            try:
+                # As a rule all of them are new, and then nobody has to look.
+                with connection.begin_nested():
+                    _add_postings(connection, journal_id, postings)
+                added = len(postings)
+            except IntegrityError:
+                new = _list_new(connection, postings)
+                _add_postings(connection, journal_id, new)
+                added = len(new)
             connection.execute(_CHANGE_POSITION, moved)
-            return len(new)
+            return added
 
         return self._database.apply(add)
 
@@ -160,12 +164,12 @@ class Ledger:
     def find_entry(self, entry_id: str) -> Posting | None:
         """One entry with its attempts, without its charges; None when there is none."""
         query = select(*_ENTRY_COLUMNS).where(ENTRIES.c.id == entry_id)
-        tries = select(*_ATTEMPT_COLUMNS).where(ATTEMPTS.c.entry_id == entry_id)
+        tries = select(*_ATTEMPT_COLUMNS).where(TRIES.c.entry_id == entry_id)
         with self._database.read() as connection:
             found = connection.execute(query).first()
             if found is None:
                 return None
-            attempts = connection.execute(tries.order_by(ATTEMPTS.c.number)).all()
+            attempts = connection.execute(tries.order_by(TRIES.c.number)).all()
         return Posting(EntryRow(*found), tuple(AttemptRow(*row) for row in attempts))
 
     def list_entries(
@@ -199,12 +203,12 @@ class Ledger:
             after: time, id and number of the last one of the page before; None for the first page.
             limit: how many at most.
         """
-        place = (ENTRIES.c.at_us, ENTRIES.c.id, ATTEMPTS.c.number)
-        query = select(*_PRICED_COLUMNS).join_from(ENTRIES, ATTEMPTS)
-        query = query.where(ENTRIES.c.at_us >= since_us, ENTRIES.c.at_us < until_us)
+        place = (TRIES.c.at_us, TRIES.c.entry_id, TRIES.c.number)
+        query = select(*_PRICED_COLUMNS)
+        query = query.where(TRIES.c.at_us >= since_us, TRIES.c.at_us < until_us)
         if after is not None:
             # The second condition says it all; the first lets the index find the place.
-            query = query.where(ENTRIES.c.at_us >= after[0], tuple_(*place) > after)
+            query = query.where(TRIES.c.at_us >= after[0], tuple_(*place) > after)
         query = query.order_by(*place).limit(limit)
         with self._database.read() as connection:
             return [PricedAttempt(*row) for row in connection.execute(query)]
@@ -276,6 +280,13 @@ def _remove_leases(connection: Connection, journal_id: str) -> None:
     windows = select(*_WINDOW_COLUMNS).where(tuple_(*_WINDOW_COLUMNS).in_(held))
     connection.execute(windows.order_by(*_WINDOW_COLUMNS).with_for_update())
     connection.execute(delete(LEASES).where(own))
+
+
+def _list_new(connection: Connection, postings: Sequence[Posting]) -> list[Posting]:
+    """Those that are not here, each once."""
+    given = {posting.entry.id: posting for posting in postings}
+    present = find_present(connection, ENTRIES, [*given])
+    return [given[key] for key in given if key not in present]
 
 
 def _add_postings(connection: Connection, journal_id: str, postings: Sequence[Posting]) -> None:

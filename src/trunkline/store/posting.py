@@ -97,7 +97,10 @@ DAY_KEYS: Final = 4
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):
-    """All that one call adds: its entry, its attempts, and what it is charged, by window."""
+    """All that one call adds: its entry, its attempts, and what it is charged, by window.
+
+    A single attempt of which the entry tells everything is left out.
+    """
 
     entry: EntryRow
     attempts: tuple[AttemptRow, ...]

@@ -5,7 +5,7 @@ proves that the migrations lead to exactly these tables. Times are integers: mic
 1970, UTC, so that no database and no driver can read them in a time zone of its own.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -77,6 +77,29 @@ KEY_ACCOUNTS: Final = Table(
     Index("ix_key_accounts_account_id", "account_id"),
 )
 
+_TOKENS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+
+
+def _make_token_columns() -> list[Column[int]]:
+    """What was used, by kind; a column belongs to one table, so each has its own."""
+    return [Column(name, BigInteger, nullable=False) for name in _TOKENS]
+
+
+def _make_window_columns() -> list[Column[Any]]:
+    """What names one period of one budget."""
+    names = ("kind", "subject_id", "unit", "period")
+    starts = Column("starts_at_us", BigInteger, primary_key=True, autoincrement=False)
+    return [*(Column(name, Text, primary_key=True) for name in names), starts]
+
+
 # Nothing below refers to an account or a key: what was used stays known without them.
 
 ENTRIES: Final = Table(
@@ -96,13 +119,7 @@ ENTRIES: Final = Table(
     Column("changes", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("usage_source", Text, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("cached_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("audio_input_tokens", BigInteger, nullable=False),
-    Column("audio_output_tokens", BigInteger, nullable=False),
+    *_make_token_columns(),
     Column("cost_micros", BigInteger),
     Column("queue_us", BigInteger, nullable=False),
     Column("first_token_us", BigInteger),
@@ -122,13 +139,7 @@ ATTEMPTS: Final = Table(
     Column("code", Text, nullable=False),
     Column("finish_reason", Text, nullable=False),
     Column("usage_source", Text, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("cached_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("audio_input_tokens", BigInteger, nullable=False),
-    Column("audio_output_tokens", BigInteger, nullable=False),
+    *_make_token_columns(),
     Column("cost_micros", BigInteger),
     Column("first_token_us", BigInteger),
     Column("total_us", BigInteger, nullable=False),
@@ -146,13 +157,7 @@ USAGE_DAYS: Final = Table(
     Column("failed_calls", BigInteger, nullable=False),
     Column("unpriced_calls", BigInteger, nullable=False),
     Column("unknown_calls", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("cached_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
-    Column("audio_input_tokens", BigInteger, nullable=False),
-    Column("audio_output_tokens", BigInteger, nullable=False),
+    *_make_token_columns(),
     Column("cost_micros", BigInteger, nullable=False),
     Index("ix_usage_days_account_id", "account_id", "day"),
 )
@@ -170,11 +175,7 @@ JOURNALS: Final = Table(
 BUDGET_WINDOWS: Final = Table(
     "budget_windows",
     METADATA,
-    Column("kind", Text, primary_key=True),
-    Column("subject_id", Text, primary_key=True),
-    Column("unit", Text, primary_key=True),
-    Column("period", Text, primary_key=True),
-    Column("starts_at_us", BigInteger, primary_key=True, autoincrement=False),
+    *_make_window_columns(),
     Column("spent", BigInteger, nullable=False),
 )
 """What shipped entries have used of a budget in one of its periods."""
@@ -183,11 +184,7 @@ LEASES: Final = Table(
     "leases",
     METADATA,
     Column("journal_id", Text, primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("subject_id", Text, primary_key=True),
-    Column("unit", Text, primary_key=True),
-    Column("period", Text, primary_key=True),
-    Column("starts_at_us", BigInteger, primary_key=True, autoincrement=False),
+    *_make_window_columns(),
     Column("granted", BigInteger, nullable=False),
     Column("taken", BigInteger, nullable=False, default=0),
     Index("ix_leases_subject_id", "kind", "subject_id", "unit", "period", "starts_at_us"),

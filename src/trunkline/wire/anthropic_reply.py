@@ -49,6 +49,7 @@ from trunkline.wire.anthropic_shape import (
     TextPiece,
     ThoughtPiece,
 )
+from trunkline.wire.argument import unreadable
 from trunkline.wire.reason import read_reason
 from trunkline.wire.reply import decode_object
 from trunkline.wire.sse import Frame
@@ -111,8 +112,11 @@ class _Reading:
             yield from self._start_call(opened, block)
 
     def _start_call(self, opened: _Open, block: Block) -> Iterator[Event]:
+        """Raises ``upstream_error`` for an input that is no object."""
         given = bytes(block.input)
         if given not in _EMPTY:
+            if not given.startswith(b"{"):
+                raise unreadable()
             opened.input = given.decode()
         if not self._answer or block.name != self._answer:
             opened.slot = self._slots
@@ -234,7 +238,7 @@ def read_message(body: bytes, answer: str = "") -> Iterator[Event]:
     if b'"error"' in body and TYPED.decode(body).type == "error":
         raise fail_inside(msgspec.json.decode(body))
     message = MESSAGE.decode(body)
-    if not message.stop_reason:
+    if not message.stop_reason or b'"error"' in body:
         decode_object(body)  # other servers' errors inside a 200 have no type of their own
     reading = _Reading(answer)
     yield from reading.begin(message)
@@ -278,6 +282,8 @@ class MessageReader(SseEvents):
             TYPED.decode(frame.data)  # half of a frame must not end the reply
             self._stopped = True
             return self._reading.end()
+        if not kind:
+            decode_object(frame.data)  # as for a whole message
         return ()
 
     def is_complete(self) -> bool:

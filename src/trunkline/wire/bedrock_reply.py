@@ -24,6 +24,7 @@ from trunkline.events import (
     ToolStart,
     Usage,
 )
+from trunkline.wire.argument import unreadable
 from trunkline.wire.bedrock_failure import fail_stream, read_said
 from trunkline.wire.event_stream import EventStreamReader, Message
 from trunkline.wire.reason import read_reason
@@ -90,6 +91,7 @@ class _Whole(msgspec.Struct, gc=False, rename="camel"):
     output: _Output
     stop_reason: str
     usage: _Counts | None = None
+    error: None = None
 
 
 class _Start(msgspec.Struct, gc=False, rename="camel"):
@@ -271,11 +273,17 @@ def read_converse(body: bytes) -> Iterator[Event]:
 
 
 def _read_block(reading: _Reading, index: int, block: _Block) -> Iterator[Event]:
-    """A whole block as the pieces that a stream would bring."""
+    """A whole block as the pieces that a stream would bring.
+
+    Raises:
+        GatewayError: ``upstream_error`` for a call whose input is no object.
+    """
     if block.tool_use is not None:
         yield from reading.begin_call(index, block.tool_use)
         given = bytes(block.tool_use.input).decode()
         text = "" if given == "null" else given
+        if text and not text.startswith("{"):
+            raise unreadable()
         yield from reading.add(index, _Delta(tool_use=_CallPiece(text)))
     for delta in _split(block):
         yield from reading.add(index, delta)

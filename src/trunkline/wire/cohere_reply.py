@@ -115,6 +115,7 @@ class _Whole(msgspec.Struct, gc=False):
     message: _Message
     id: str = ""
     usage: _Used | None = None
+    error: None = None
 
 
 _FRAME = msgspec.json.Decoder(_Frame)

@@ -182,7 +182,7 @@ class EmulatedReply(FrameReply):
     Log probabilities, usage and reasoning stay as they come: they are those of the JSON.
     """
 
-    __slots__ = ("_emulation", "_form", "_inner", "_make_id", "_readers")
+    __slots__ = ("_emulation", "_form", "_inner", "_make_id", "_read", "_readers")
 
     def __init__(
         self, inner: StreamReply, emulation: Emulation, form: Form, make_id: MakeId
@@ -192,6 +192,7 @@ class EmulatedReply(FrameReply):
         self._emulation = emulation
         self._form = form
         self._make_id = make_id
+        self._read = 0
         self._readers: dict[int, ChoiceReader] = {}
 
     def _take(self, data: bytes) -> bytes:
@@ -201,6 +202,7 @@ class EmulatedReply(FrameReply):
             rewritten = [self._rewrite(choice, at) for at, choice in enumerate(choices)]
             chunk["choices"] = [choice for choice in rewritten if choice is not None]
             if not chunk["choices"] and not chunk.get("usage"):
+                self._look_inside()
                 return b""
         out = self._inner.feed(b"data: " + encode_object(chunk) + b"\n\n")
         self._look_inside()
@@ -216,7 +218,7 @@ class EmulatedReply(FrameReply):
     def _look_inside(self) -> None:
         self.content_seen = self._inner.content_seen
         self.usage = self._inner.usage
-        self.pieces = self._inner.pieces
+        self.pieces = max(self._inner.pieces, self._read)
         self.finish_reason = self._inner.finish_reason
 
     def _rewrite(self, choice: Any, at: int) -> Any:
@@ -237,6 +239,7 @@ class EmulatedReply(FrameReply):
             return choice
         if not isinstance(text, (str, type(None))):
             raise misfit()
+        self._read += 1  # pieces of the JSON, which the client may never see
         return _merge(choice, delta, reader, str(word or ""))
 
 

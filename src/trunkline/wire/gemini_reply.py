@@ -127,6 +127,8 @@ class GeminiReader(SseEvents):
         """See ``SseEvents``."""
         if frame.data == b"[DONE]":
             return []
+        if frame.event == b"error":
+            raise read_inside(msgspec.json.decode(frame.data))
         return self._reading.read(_DECODER.decode(frame.data))
 
     def finish(self) -> Iterator[Event]:

@@ -10,10 +10,18 @@ from typing import Final
 
 import msgspec
 
-from trunkline.events import FinishReason, Usage
+from trunkline.events import Usage
 from trunkline.wire.body import read_fields
 from trunkline.wire.mend import Json
-from trunkline.wire.reply import Answer, FrameReply, Pair, StreamReply, decode_object, incomplete
+from trunkline.wire.reply import (
+    Answer,
+    FrameReply,
+    Pair,
+    StreamReply,
+    WrappedReply,
+    decode_object,
+    incomplete,
+)
 from trunkline.wire.sse import DONE, Frame, SseReader
 
 _TRUE: Final = msgspec.Raw(b"true")
@@ -114,25 +122,15 @@ class Count:
         return Usage(self._read, self.pieces, self._read + self.pieces)
 
 
-class EngineReply:
+class EngineReply(WrappedReply):
     """An engine's stream as OpenAI would have sent it: no progress, one usage, at the end."""
 
     def __init__(self, inner: StreamReply) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._count = Count()
         self._sse = SseReader()
         self._usage: Json | None = None
         self._last: Json | None = None
-
-    @property
-    def content_seen(self) -> bool:
-        """See ``StreamReply``."""
-        return self._inner.content_seen
-
-    @property
-    def usage(self) -> Usage | None:
-        """See ``StreamReply``."""
-        return self._inner.usage
 
     @property
     def counted(self) -> Usage:
@@ -143,11 +141,6 @@ class EngineReply:
     def pieces(self) -> int:
         """See ``StreamReply``."""
         return self._count.pieces
-
-    @property
-    def finish_reason(self) -> FinishReason | None:
-        """See ``StreamReply``."""
-        return self._inner.finish_reason
 
     def feed(self, data: bytes) -> bytes:
         """See ``StreamReply``."""

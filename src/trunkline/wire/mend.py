@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from trunkline.errors import GatewayError
+from trunkline.events import MOST_TOKENS, FinishReason
 from trunkline.wire.reason import read_reason
 
 _TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority"})
@@ -40,12 +41,28 @@ def mend_answer(answer: Json, stamp: Stamp) -> Json:
         _mend_index(choice, position)
         message = choice.get("message")
         if not isinstance(message, dict):
-            message = choice["message"] = {}
+            raise GatewayError("upstream_error", "The upstream's answer has no message.")
         _mend_message(message, stamp)
-        ended = "tool_calls" if message.get("tool_calls") else "stop"
-        choice["finish_reason"] = read_reason(str(choice.get("finish_reason") or ended))
+        choice["finish_reason"] = _read_end(choice)
         _mend_logprobs(choice)
     return answer
+
+
+def _read_end(choice: Json) -> FinishReason:
+    """Why a whole choice ended; raises ``upstream_error`` where nobody says.
+
+    Without the word, nobody can tell a complete text from one that was cut. Servers that leave it
+    out (KoboldCpp before 1.86, Azure OpenAI at times; reports of their users, read 2026-11-22)
+    do so for both. Calls whose arguments are whole show it themselves, and xAI leaves the word
+    empty there (its API reference, read 2026-11-22); their arguments are checked afterwards.
+    """
+    word = choice.get("finish_reason")
+    message = choice.get("message")
+    if not word and isinstance(message, dict) and message.get("tool_calls"):
+        return "tool_calls"
+    if not isinstance(word, str) or not word:
+        raise GatewayError("upstream_error", "The upstream's answer does not say why it ended.")
+    return read_reason(word)
 
 
 def mend_chunk(chunk: Json, stamp: Stamp) -> Json:
@@ -79,7 +96,7 @@ def mend_chunk(chunk: Json, stamp: Stamp) -> Json:
 def mend_text_answer(answer: Json, stamp: Stamp) -> Json:
     """A whole legacy text answer, mended."""
     for choice in _choices(answer):
-        choice["finish_reason"] = choice.get("finish_reason") or "stop"
+        choice["finish_reason"] = _read_end(choice)
     return mend_text_chunk(answer, stamp)
 
 
@@ -132,7 +149,7 @@ def _mend_usage(usage: Any) -> Json | None:
         _read_count(usage.get(name))
         for name in ("prompt_tokens", "completion_tokens", "total_tokens")
     )
-    if prompt is None and completion is None:
+    if (prompt is None and completion is None) or any(map(_lies, (prompt, completion, total))):
         return None
     if prompt is None:
         prompt = max((total or 0) - (completion or 0), 0)
@@ -146,10 +163,16 @@ def _mend_usage(usage: Any) -> Json | None:
     for name in ("prompt_tokens_details", "completion_tokens_details"):
         details = mended.get(name)
         if isinstance(details, dict):
-            mended[name] = {key: _read_count(value) for key, value in details.items()}
+            counts = {key: _read_count(value) for key, value in details.items()}
+            mended[name] = {key: None if _lies(count) else count for key, count in counts.items()}
         elif details is not None:
             del mended[name]
     return mended
+
+
+def _lies(value: Any) -> bool:
+    """Whether a number is none that a count of tokens can be."""
+    return isinstance(value, (int, float)) and not 0 <= value <= MOST_TOKENS
 
 
 def _read_count(value: Any) -> int | None:

@@ -14,7 +14,8 @@ from msgspec import Meta
 
 from trunkline.chat import ChatRequest, TextRequest
 from trunkline.errors import GatewayError
-from trunkline.events import Event, Finish, TextDelta
+from trunkline.events import Event, Finish, ReasoningDelta, TextDelta
+from trunkline.wire.argument import check_message
 from trunkline.wire.body import JsonObject, read_body, read_fields
 from trunkline.wire.mend import Stamp, mend_answer, mend_chunk
 from trunkline.wire.openai_reply import CHAT_ANSWER, CHAT_CHUNK, ChatAnswer, ChatChunk
@@ -24,7 +25,9 @@ from trunkline.wire.reply import (
     Answer,
     Answered,
     StreamReply,
+    decode_object,
     decode_reply,
+    encode_object,
     native_reason,
 )
 from trunkline.wire.tap import Tap
@@ -123,15 +126,15 @@ def read_request(body: bytes) -> ChatRequest:
         check_limit("n", checked.n, CHOICE_LIMIT)
     options = checked.stream_options
     # An upstream may honour either.
-    limits = [
-        each for each in (checked.max_tokens, checked.max_completion_tokens) if each is not None
-    ]
+    most, other = checked.max_tokens, checked.max_completion_tokens
+    if other is not None and (most is None or other > most):
+        most = other
     return ChatRequest(
         checked.model,
         body,
         bool(checked.stream),
         bool(options and options.include_usage),
-        max(limits, default=None),
+        most,
         checked.n or 1,
     )
 
@@ -231,7 +234,20 @@ def read_answer(body: bytes, stamp: Stamp) -> tuple[ChatAnswer, bytes]:
     Raises:
         GatewayError: ``upstream_error`` when the body is no chat answer even after mending.
     """
-    return decode_reply(CHAT_ANSWER, body, stamp, mend_answer)
+    answer, payload = decode_reply(CHAT_ANSWER, body, stamp, mend_answer)
+    if not answer.choices:
+        raise GatewayError("upstream_error", "The upstream's answer has no choices.")
+    for choice in answer.choices:
+        if choice.message.tool_calls or choice.message.function_call:
+            return answer, _check_calls(payload)
+    return answer, payload
+
+
+def _check_calls(payload: bytes) -> bytes:
+    """A whole answer whose calls have arguments that can be read; see ``argument``."""
+    value = decode_object(payload)
+    changed = [check_message(each["message"], each["finish_reason"]) for each in value["choices"]]
+    return encode_object(value) if any(changed) else payload
 
 
 def read_chunk(body: bytes, stamp: Stamp) -> tuple[ChatChunk, bytes]:
@@ -264,8 +280,6 @@ def _rename_thought(body: bytes) -> tuple[ChatChunk, bytes] | None:
 def read_whole(body: bytes, stamp: Stamp) -> Answered:
     """A whole answer as what a completion client needs of it; a refusal is a text there."""
     answer, payload = read_answer(body, stamp)
-    if not answer.choices:
-        raise GatewayError("upstream_error", "The upstream's answer has no choices.")
     choice = answer.choices[0]
     return Answered(
         answer.id,
@@ -285,18 +299,20 @@ def read_token(body: bytes) -> str | None:
     if chunk.usage is not None or len(chunk.choices) != 1:
         return None
     choice = chunk.choices[0]
-    return choice.delta.content if choice.finish_reason is None else None
+    return None if choice.finish_reason or choice.index else choice.delta.content
 
 
 def read_events(body: bytes, stamp: Stamp) -> list[Event]:
-    """What a chunk of a stream says, as events."""
+    """What a chunk of a stream says, as events; an alternative that nobody asked for is none."""
     chunk, payload = read_chunk(body, stamp)
     events: list[Event] = []
-    if chunk.choices:
+    if chunk.choices and not chunk.choices[0].index:
         choice = chunk.choices[0]
         text = choice.delta.content or choice.delta.refusal
         if text:
             events.append(TextDelta(text))
+        elif choice.delta.reasoning_content:
+            events.append(ReasoningDelta(choice.delta.reasoning_content))
         if choice.finish_reason:
             native = choice.finish_reason if payload is body else native_reason(body)
             events.append(Finish(choice.finish_reason, native))
@@ -332,8 +348,7 @@ class ChatPair:
     def read_answer(self, body: bytes) -> Answer:
         """See ``Pair``."""
         answer, payload = read_answer(body, self._stamp)
-        reason = answer.choices[0].finish_reason if answer.choices else None
-        return Answer(payload, answer.usage, reason)
+        return Answer(payload, answer.usage, answer.choices[0].finish_reason)
 
     def open_fold(self) -> None:
         """See ``Pair``."""

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from trunkline.events import FinishReason, Usage
+from trunkline.wire.argument import LEGACY
 from trunkline.wire.body import JsonObject
 
 ServiceTier = Literal["auto", "default", "flex", "scale", "priority"]
@@ -170,6 +171,19 @@ class Delta(msgspec.Struct, gc=False):
             or self.audio
         )
 
+    def calls_something(self) -> bool:
+        """A piece of a tool call is in it."""
+        return bool(self.tool_calls or self.function_call)
+
+    def read_calls(self) -> list[tuple[int, str]]:
+        """The slots of the calls that it goes on with, and what it adds to their arguments."""
+        function = self.function_call
+        calls = [] if function is None else [(LEGACY, function.arguments or "")]
+        for call in self.tool_calls or ():
+            function = call.function
+            calls.append((call.index, (function and function.arguments) or ""))
+        return calls
+
 
 class ChunkChoice(msgspec.Struct, gc=False):
     """A piece of one alternative."""
@@ -184,8 +198,17 @@ class ChunkChoice(msgspec.Struct, gc=False):
         return self.delta.says_something()
 
     def read_text(self) -> str:
-        """What it adds to the text or to the thoughts, "" where it does not."""
-        return self.delta.content or self.delta.reasoning_content or ""
+        """What it adds to the text or to the thoughts, "" where it does not, or calls a tool."""
+        delta = self.delta
+        return "" if delta.calls_something() else delta.content or delta.reasoning_content or ""
+
+    def calls_something(self) -> bool:
+        """See ``Delta``."""
+        return self.delta.calls_something()
+
+    def read_calls(self) -> list[tuple[int, str]]:
+        """See ``Delta``."""
+        return self.delta.read_calls()
 
 
 class GroqNote(msgspec.Struct, gc=False):
@@ -257,6 +280,14 @@ class TextChunkChoice(msgspec.Struct, gc=False):
     def read_text(self) -> str:
         """What it adds to the text."""
         return self.text
+
+    def calls_something(self) -> bool:
+        """A text calls no tools."""
+        return False
+
+    def read_calls(self) -> list[tuple[int, str]]:
+        """See ``calls_something``."""
+        return []
 
 
 class TextChunk(msgspec.Struct, gc=False):

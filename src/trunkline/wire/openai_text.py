@@ -98,7 +98,10 @@ def write_text_request(request: TextRequest, model: str) -> bytes:
 
 def read_answer(body: bytes, stamp: Stamp) -> tuple[TextAnswer, bytes]:
     """A whole answer and its bytes for a client: mended only if it must be."""
-    return decode_reply(TEXT_ANSWER, body, stamp, mend_text_answer)
+    answer, payload = decode_reply(TEXT_ANSWER, body, stamp, mend_text_answer)
+    if not answer.choices:
+        raise GatewayError("upstream_error", "The upstream's answer has no choices.")
+    return answer, payload
 
 
 def read_chunk(body: bytes, stamp: Stamp) -> tuple[TextChunk, bytes]:
@@ -109,8 +112,6 @@ def read_chunk(body: bytes, stamp: Stamp) -> tuple[TextChunk, bytes]:
 def read_whole(body: bytes, stamp: Stamp) -> Answered:
     """A whole answer as what a completion client needs of it."""
     answer, payload = read_answer(body, stamp)
-    if not answer.choices:
-        raise GatewayError("upstream_error", "The upstream's answer has no choices.")
     choice = answer.choices[0]
     native = choice.finish_reason if payload is body else native_reason(body)
     return Answered(answer.id, choice.text, choice.finish_reason, native, answer.usage)
@@ -160,8 +161,7 @@ class TextPair:
     def read_answer(self, body: bytes) -> Answer:
         """See ``Pair``."""
         answer, payload = read_answer(body, self._stamp)
-        reason = answer.choices[0].finish_reason if answer.choices else None
-        return Answer(payload, answer.usage, reason)
+        return Answer(payload, answer.usage, answer.choices[0].finish_reason)
 
     def open_fold(self) -> None:
         """See ``Pair``."""

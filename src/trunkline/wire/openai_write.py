@@ -25,6 +25,7 @@ from trunkline.events import (
     ToolStart,
     Usage,
 )
+from trunkline.wire.argument import Arguments, unreadable
 from trunkline.wire.mend import Stamp
 from trunkline.wire.reply import Answer, incomplete
 from trunkline.wire.sse import DONE, escape_non_ascii, write_frame
@@ -50,6 +51,7 @@ class ChatWriter:
         self._before = _encode_head(stamp)
         self._begun: set[int] = set()
         self._called: set[int] = set()
+        self._calls: Arguments | None = None
         self._thoughts: dict[int, list[str]] = {}
         self._ends: list[Finish] = []
         self.usage: Usage | None = None
@@ -88,9 +90,11 @@ class ChatWriter:
         """The last chunks: a finish reason for each alternative, and the usage if asked for.
 
         Raises:
-            GatewayError: ``upstream_error`` where an alternative has none.
+            GatewayError: ``upstream_error`` where an alternative has none, or calls a tool with
+                arguments that are no JSON.
         """
         self._check_ends(self._begun)
+        usage = self.usage and self.usage.believe()
         out = [
             self._write_choice(
                 each.index,
@@ -99,8 +103,8 @@ class ChatWriter:
             )
             for each in self._ends
         ]
-        if self._include_usage and self.usage is not None:
-            out.append(write_frame(_ENCODER.encode(self._chunk([]) | {"usage": self.usage})))
+        if self._include_usage and usage is not None:
+            out.append(write_frame(_ENCODER.encode(self._chunk([]) | {"usage": usage})))
         if self._done:
             out.append(DONE)
         return b"".join(out)
@@ -110,7 +114,7 @@ class ChatWriter:
         choices: dict[int, Json] = {}
         for event in events:
             if isinstance(event, Usage):
-                self.usage = event
+                self.usage = event.believe()
             elif isinstance(event, Finish):
                 self._ends.append(event)
                 _open_choice(choices, event.index, "")
@@ -134,6 +138,9 @@ class ChatWriter:
         ended = {each.index for each in self._ends}
         if not ended or not ended.issuperset(begun):
             raise incomplete()
+        for each in self._ends if self._calls is not None else ():
+            if self._calls is not None and self._calls.end(each.index, each.reason):
+                raise unreadable()
 
     def _write_delta(self, event: Any) -> Json:
         match event:
@@ -148,14 +155,20 @@ class ChatWriter:
                 return {"thinking_blocks": [self._write_seal(event)]}
             case ToolStart():
                 self._called.add(event.index)
+                self._note_call(event.index, event.slot, "")
                 return self._write_call(event)
             case ToolDelta(slot=slot, arguments=arguments):
+                self._note_call(event.index, slot, arguments)
                 if self._legacy:
                     return {} if slot else {"function_call": {"arguments": arguments}}
                 return {"tool_calls": [{"index": slot, "function": {"arguments": arguments}}]}
             case Citation():
                 return {"annotations": [_write_citation(event)]}
         raise TypeError(event)
+
+    def _note_call(self, index: int, slot: int, arguments: str) -> None:
+        self._calls = self._calls or Arguments()
+        self._calls.add(index, slot, arguments)
 
     def _write_seal(self, seal: ReasoningSeal) -> Json:
         if seal.redacted:

@@ -1,5 +1,6 @@
 """Finish reasons: every vendor's word for why a reply ended, as one of the closed words."""
 
+import re
 from typing import Final
 
 from trunkline.errors import GatewayError
@@ -65,10 +66,22 @@ _BROKEN: Final = frozenset(
         "malformed_tool_use",
     }
 )
+_PARTS: Final = re.compile("[A-Z]?[a-z]+|[A-Z]+")
+_BROKEN_PARTS: Final = frozenset(
+    {"error", "errored", "fail", "failed", "failure", "abort", "aborted", "incomplete"}
+    | {"interrupted", "cancelled", "canceled", "timeout", "crashed"}
+)
+_LENGTH_PARTS: Final = frozenset({"length", "max", "maximum", "limit", "truncated", "exceeded"})
+_FILTER_PARTS: Final = frozenset(
+    {"filter", "filtered", "safety", "blocked", "moderation", "guardrail", "guardrails"}
+)
 
 
 def read_reason(word: str) -> FinishReason:
-    """The closed word for a vendor's word; a word nobody knows counts as ``stop``.
+    """The closed word for a vendor's word.
+
+    A word that nobody knows is judged by its parts, so that no new word for a limit, a filter or
+    a failure passes for a complete answer; only one without such a part counts as ``stop``.
 
     Raises:
         GatewayError: ``upstream_error`` when the word says that the reply is incomplete.
@@ -76,8 +89,11 @@ def read_reason(word: str) -> FinishReason:
     known = _WORDS.get(word) or _WORDS.get(word.lower())
     if known:
         return known
-    if word.lower() in _BROKEN:
+    parts = {part.lower() for part in _PARTS.findall(word)}
+    if not word.strip() or word.lower() in _BROKEN or parts & _BROKEN_PARTS:
         raise GatewayError(
             "upstream_error", "The upstream gave up on this reply before it was complete."
         )
-    return "stop"
+    if parts & _FILTER_PARTS:
+        return "content_filter"
+    return "length" if parts & _LENGTH_PARTS else "stop"

@@ -97,6 +97,38 @@ class StreamReply(Protocol):
         """The last bytes; raises ``upstream_error`` when no finish reason had come."""
 
 
+class WrappedReply:
+    """A reply around another one, of which it tells what it does not know better itself."""
+
+    def __init__(self, inner: StreamReply) -> None:
+        self._inner = inner
+
+    @property
+    def content_seen(self) -> bool:
+        """See ``StreamReply``."""
+        return self._inner.content_seen
+
+    @property
+    def usage(self) -> Usage | None:
+        """See ``StreamReply``."""
+        return self._inner.usage
+
+    @property
+    def counted(self) -> Usage | None:
+        """See ``StreamReply``."""
+        return self._inner.counted
+
+    @property
+    def pieces(self) -> int:
+        """See ``StreamReply``."""
+        return self._inner.pieces
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """See ``StreamReply``."""
+        return self._inner.finish_reason
+
+
 class FrameReply(ABC):
     """A streamed reply read frame by frame, whatever pieces the bytes came in.
 
@@ -200,6 +232,16 @@ class FrameReply(ABC):
 def incomplete() -> GatewayError:
     """The failure of a stream that ended without its finish reason."""
     return GatewayError("upstream_error", "The upstream's stream ended before it was complete.")
+
+
+def contradictory() -> GatewayError:
+    """The failure of a reply that goes on after its end, or has two of them."""
+    return GatewayError("upstream_error", "The upstream's reply contradicts its own finish reason.")
+
+
+def contradict(one: FinishReason, other: FinishReason) -> bool:
+    """Whether two finish reasons of one reply cannot both be true; some vendors repeat theirs."""
+    return one != other and bool({one, other} & {"length", "content_filter"})
 
 
 class Pair(Protocol):

@@ -12,11 +12,27 @@ from msgspec import Meta
 
 from trunkline.chat import ImageRef, TextRequest
 from trunkline.errors import FieldFault, GatewayError
-from trunkline.events import Began, Event, Finish, RefusalDelta, TextDelta, Usage
+from trunkline.events import (
+    Began,
+    Event,
+    Finish,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    Usage,
+)
 from trunkline.wire.body import read_body
 from trunkline.wire.mend import Stamp
 from trunkline.wire.openai_chat import Count, ModelName
-from trunkline.wire.reply import Answer, Answered, FrameReply, StreamReply, incomplete
+from trunkline.wire.reply import (
+    Answer,
+    Answered,
+    FrameReply,
+    StreamReply,
+    contradict,
+    contradictory,
+    incomplete,
+)
 from trunkline.wire.sse import cut_frame, escape_non_ascii, write_frame
 
 DEFAULT_TEMPERATURE: Final = 0.2
@@ -215,20 +231,32 @@ class CompletionStream(FrameReply):
         return _PLAIN_CHUNK % (text, text)
 
     def _take(self, data: bytes) -> bytes:
-        out = b""
+        out, finish = b"", self._finish
         for event in self._upstream.read_events(data, self._stamp):
             match event:
                 case TextDelta(text=text):
                     self.content_seen = True
                     self.pieces += 1
                     out += _write_chunk(text)
+                case ReasoningDelta():  # not part of this format
+                    self.pieces += 1
                 case Finish():
-                    self.content_seen = True
-                    self._finish = event
-                    self.finish_reason = event.reason
+                    self._note_finish(event)
                 case Usage():
                     self.usage = event
+        if out and finish is not None and finish is self._finish:
+            raise contradictory()
         return out
+
+    def _note_finish(self, finish: Finish) -> None:
+        """From here on each frame is looked at, for nothing new may come; see ``Tap``."""
+        if self._finish is not None and contradict(self._finish.reason, finish.reason):
+            raise contradictory()
+        self.content_seen = True
+        self._finish = finish
+        self.finish_reason = finish.reason
+        self._is_plain = False
+        self._stencil.forget()
 
     def _end(self) -> bytes:
         if self._finish is None:
@@ -265,7 +293,8 @@ class CompletionWriter:
         """See ``ClientWriter``."""
         if self._finish is None:
             raise incomplete()
-        return _write_last(self._finish, self.usage, self._metadata)
+        usage = self.usage and self.usage.believe()
+        return _write_last(self._finish, usage, self._metadata)
 
     def write_answer(self, events: Iterable[Event]) -> Answer:
         """See ``ClientWriter``."""
@@ -278,7 +307,8 @@ class CompletionWriter:
         if self._finish is None:
             raise incomplete()
         reason, native = self._finish.reason, self._finish.native
-        answered = Answered(self._id, "".join(text), reason, native, self.usage)
+        usage = self.usage and self.usage.believe()
+        answered = Answered(self._id, "".join(text), reason, native, usage)
         return _write_answer(answered, self._metadata)
 
 

@@ -6,8 +6,16 @@ from typing import Any, Protocol
 import msgspec
 
 from trunkline.events import FinishReason, Usage
+from trunkline.wire.argument import Arguments, fill_arguments
 from trunkline.wire.mend import Stamp
-from trunkline.wire.reply import MISFIT, FrameReply, incomplete
+from trunkline.wire.reply import (
+    MISFIT,
+    FrameReply,
+    contradict,
+    contradictory,
+    encode_object,
+    incomplete,
+)
 from trunkline.wire.sse import DONE, cut_frame, write_frame
 
 
@@ -22,6 +30,12 @@ class Choice(Protocol):
 
     def read_text(self) -> str:
         """What it says in words, "" where it says nothing or something else."""
+
+    def calls_something(self) -> bool:
+        """Whether a piece of a tool call is in it."""
+
+    def read_calls(self) -> list[tuple[int, str]]:
+        """The slots of these calls, and what is added to their arguments."""
 
 
 class Chunk(Protocol):
@@ -43,6 +57,7 @@ class Tap(FrameReply):
     """
 
     __slots__ = (
+        "_calls",
         "_decoder",
         "_finished",
         "_include_usage",
@@ -68,7 +83,8 @@ class Tap(FrameReply):
         self._tail = DONE if done else b""
         self._include_usage = include_usage
         self._open: set[int] = set()
-        self._finished: set[int] = set()
+        self._finished: dict[int, FinishReason] = {}
+        self._calls: Arguments | None = None
 
     def feed(self, data: bytes) -> bytes:
         """See ``StreamReply``; a token in the middle of a stream takes the short way."""
@@ -76,7 +92,7 @@ class Tap(FrameReply):
             body = cut_frame(data)
             if body is not None and data.isascii():
                 text = self._read_token(body)
-                if text is not None:
+                if text:
                     self._note_token(data, text, self._read_token)
                     return data
         return super().feed(data)
@@ -106,9 +122,14 @@ class Tap(FrameReply):
             return None
         if len(chunks) != len(blocks):
             return None
+        if self._calls is not None or self._finished:
+            return None
         for chunk in chunks:
             if chunk.usage is not None or not chunk.choices:
                 return None
+            for choice in chunk.choices:
+                if choice.finish_reason is not None or choice.calls_something():
+                    return None
         for chunk in chunks:
             self._note(chunk.choices)
         return data
@@ -121,8 +142,27 @@ class Tap(FrameReply):
             # Readers index choices[0]: the bare usage chunk goes only to who asked for it.
             wanted = self._include_usage and chunk.usage is not None
             return write_frame(_empty_choices(payload)) if wanted else b""
+        filled = self._note_calls(chunk.choices, payload)
         self._note(chunk.choices)
-        return write_frame(payload)
+        return write_frame(filled)
+
+    def _note_calls(self, choices: list[Choice], payload: bytes) -> bytes:
+        """Keep the arguments of calls until they end; one that has none is given ``{}``.
+
+        Raises:
+            GatewayError: ``upstream_error`` for arguments that are no JSON when they end.
+        """
+        for choice in choices:
+            for slot, text in choice.read_calls() if choice.calls_something() else ():
+                self._calls = self._calls or Arguments()
+                self._calls.add(choice.index, slot, text)
+            if self._calls is not None and choice.finish_reason is not None:
+                empty = self._calls.end(choice.index, choice.finish_reason)
+                if empty:
+                    value = msgspec.json.decode(payload)
+                    fill_arguments(value, choice.index, empty)
+                    payload = encode_object(value)
+        return payload
 
     def _only_counts(self, chunk: Chunk) -> bool:
         """A usage chunk that repeats finished choices without adding to them, as LiteLLM's does."""
@@ -132,7 +172,11 @@ class Tap(FrameReply):
         )
 
     def _note(self, choices: list[Choice]) -> None:
-        """Keep in mind which choices have begun, which have ended, and whether one speaks."""
+        """Keep in mind which choices have begun, which have ended, and whether one speaks.
+
+        Some upstreams repeat a finished choice in the chunk that carries the usage, some say in
+        every chunk that it is the last; but none speaks after its end as if there had been none.
+        """
         for choice in choices:
             speaks = choice.says_something()
             self.pieces += speaks
@@ -140,10 +184,14 @@ class Tap(FrameReply):
                 self.finish_reason = self.finish_reason or choice.finish_reason
                 self._stencil.forget()
                 self._open.discard(choice.index)
-                self._finished.add(choice.index)
+                before = self._finished.setdefault(choice.index, choice.finish_reason)
+                if contradict(before, choice.finish_reason):
+                    raise contradictory()
                 self.content_seen = True
-            elif choice.index not in self._finished:
-                # Some upstreams repeat a finished choice in the chunk that carries the usage.
+            elif choice.index in self._finished:
+                if speaks:
+                    raise contradictory()
+            else:
                 self._open.add(choice.index)
                 self.content_seen = self.content_seen or speaks
 

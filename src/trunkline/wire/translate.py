@@ -6,10 +6,10 @@ from typing import Protocol
 
 from trunkline.chat import Conversation
 from trunkline.errors import GatewayError
-from trunkline.events import Event, Finish, FinishReason, Usage
+from trunkline.events import Event, Finish, FinishReason, ReasoningDelta, Usage
 from trunkline.wire.change import Changes
 from trunkline.wire.parameter import Cell
-from trunkline.wire.reply import MISFIT, Answer, StreamReply, incomplete
+from trunkline.wire.reply import MISFIT, Answer, StreamReply, contradictory, incomplete
 from trunkline.wire.sse import Frame, SseReader
 from trunkline.wire.upstream_failure import Said
 
@@ -131,7 +131,8 @@ class TranslatedReply:
     @property
     def usage(self) -> Usage | None:
         """See ``StreamReply``."""
-        return self._writer.usage
+        usage = self._writer.usage
+        return usage and usage.believe()
 
     def feed(self, data: bytes) -> bytes:
         """See ``StreamReply``."""
@@ -147,6 +148,12 @@ class TranslatedReply:
             raise self._failure
         return last + self._writer.end()
 
+    def _note_content(self) -> None:
+        if self.finish_reason is not None:
+            raise contradictory()
+        self.content_seen = True
+        self.pieces += 1
+
     def _pass_on(self, events: Iterator[Event]) -> bytes:
         if self._failure is not None:
             raise self._failure
@@ -156,11 +163,12 @@ class TranslatedReply:
             for event in events:
                 written = write(event)
                 if written:
-                    self.content_seen = True
-                    self.pieces += 1
+                    self._note_content()
                     out.append(written)
                 elif type(event) is Finish:
                     self.finish_reason = event.reason
+                elif type(event) is ReasoningDelta:  # which the client's format leaves out
+                    self.pieces += 1
         except GatewayError as failure:
             if not out:
                 raise

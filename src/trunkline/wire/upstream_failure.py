@@ -11,11 +11,16 @@ from typing import Final
 
 import msgspec
 
-from trunkline.errors import GatewayError
+from trunkline.errors import Code, GatewayError
 
 _WORD: Final = re.compile(r"(?!.*[A-Za-z0-9]{24})[A-Za-z0-9_.\[\]]{1,80}")
 """A code or the path of a field: neither a dash nor a long run, as keys and ids have them."""
 _OVERLOADED: Final = frozenset({503, 529})
+_FILTERED: Final = frozenset(
+    {"content_filter", "content_policy_violation", "data_inspection_failed"}
+)
+"""Codes of requests that a content filter refused, with status 400: Azure OpenAI's, OpenAI's and
+Alibaba's (answers that their users report, read 2026-11-22)."""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -80,12 +85,11 @@ def _classify(
         return GatewayError("upstream_auth", f"{where} did not accept the gateway's own key.")
     if status == 402 or said.quota:
         return GatewayError("insufficient_quota", f"{where} says its quota is used up.")
-    wait_s = _read_retry_after_s(headers) or said.retry_after_s or 1
+    told_s = _read_retry_after_s(headers) or said.retry_after_s
     if status == 429 and not said.busy:
-        message = f"{where} is rate limited."
-        return GatewayError("rate_limit_exceeded", message, retry_after_s=wait_s)
+        return _busy("rate_limit_exceeded", f"{where} is rate limited.", told_s)
     if status in _OVERLOADED or said.busy:
-        return GatewayError("overloaded", f"{where} is overloaded.", retry_after_s=wait_s)
+        return _busy("overloaded", f"{where} is overloaded.", told_s)
     if status in (408, 504):
         return GatewayError("upstream_timeout", f"{where} took too long.")
     if not 400 <= status < 500 or status == 409 or said.broken:
@@ -97,18 +101,27 @@ def _classify(
     return _rejected(status, said, where, own=own)
 
 
+def _busy(code: Code, message: str, told_s: float | None) -> GatewayError:
+    error = GatewayError(code, message, retry_after_s=told_s or 1)
+    error.told_s = told_s
+    return error
+
+
 def _rejected(status: int, said: Said, where: str, *, own: bool) -> GatewayError:
     code, param = read_word(said.code), read_word(said.param)
     shown = f", code '{code}'" if code else ""
     about = f", field '{param}'" if param else ""
     why = f": {_clean(said.message)}" if own and said.message else ""
-    return GatewayError(
+    error = GatewayError(
         "upstream_rejected",
         f"{where} refused the request (status {status}{shown}{about}){why}",
         param=param,
         # 422 promises FastAPI's list of faults, which we do not have.
         status=413 if status == 413 else 400,
     )
+    if said.code in _FILTERED:
+        error.cause = "filter"
+    return error
 
 
 def _overflow(said: Said, where: str) -> GatewayError:
