@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from trunkline.engines.seal import seal_process
 from trunkline.engines.spec import EXIT_HOPELESS, READY, Order, decode_order
@@ -125,6 +125,12 @@ def _read_order(source: int) -> Order:
     return decode_order(line)
 
 
+def _leave(code: int) -> NoReturn:
+    sys.stderr.flush()
+    # Not an orderly interpreter exit: native threads may still be running.
+    os._exit(code)
+
+
 def main() -> int:
     """Run one engine until the life line is cut; returns only when it cannot start."""
     # Ctrl-C goes to everything in the terminal; the gateway drains its calls first.
@@ -151,7 +157,9 @@ def main() -> int:
         sys.stderr.write(f"{order.spec.model_path}: {error}\n")
         return 1
     if not _seal(order):
-        return EXIT_HOPELESS
+        # Not a return: it would end the server's life, and that waits without the GIL being let
+        # go for a loop which may not have begun; nothing could then end this process.
+        _leave(EXIT_HOPELESS)
     sys.stderr.write(f"engine {order.spec.name} is ready on {server.listening_address}\n")
     sys.stderr.flush()
     os.write(parent, READY)
@@ -160,7 +168,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    # Not an orderly interpreter exit: native threads may still be running.
-    os._exit(code)
+    _leave(main())
