@@ -26,8 +26,11 @@ serve: $(VENV)/.serve ## install what serving needs, then run the gateway (ARGS=
 
 install: $(VENV)/.dev ## install what developing needs into .venv
 
+# Most tests wait most of the time: two cores keep four workers busy, who share the tests as
+# tests/sharing.py says. A part has one process, which begins sooner; PARALLEL= says otherwise.
+PARALLEL ?= $(if $(ARGS),0,4)
 test: $(VENV)/.dev ## run the whole test-suite (ARGS="tests/wire -k sgp")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(PARALLEL) $(ARGS)
 
 check: lint types imports house drift ## everything that needs no test run: style, types, rooms, sizes, docs
 

@@ -5,17 +5,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from store.postgres import (  # noqa: F401 - pytest finds the hooks here
-    pytest_collection_modifyitems,
-    pytest_terminal_summary,
-)
 from trunkline.cli import find_dir
 from trunkline.engines.library import DEFAULT_MODEL
 from trunkline.engines.model import pull_model
 from trunkline.engines.progress import ProgressBar
 
-pytest_plugins = ["limits.server"]
+pytest_plugins = ["absence", "limits.server", "sharing", "store.postgres"]
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

@@ -229,7 +229,7 @@ def list_faults(path: Path) -> list[str]:
     return []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(value=st.dictionaries(names, values, max_size=4))
 def test_any_toml_is_read_or_its_faults_are_told(
     tmp_path_factory: pytest.TempPathFactory, value: dict[str, Any]
@@ -242,7 +242,7 @@ def test_any_toml_is_read_or_its_faults_are_told(
         assert re.fullmatch(rf"{re.escape(str(path))}:[1-9]\d*: [^\n]+", line)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(st.sampled_from("[]{}=.,\"'#\n\r\tab01 -\\")))
 def test_any_text_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "text.toml"

@@ -131,12 +131,16 @@ class Crowd:
     async def start(self, key: str, calls: int) -> list[asyncio.Task[Reply]]:
         """Connect all, then send all, so that the calls are there at once.
 
-        They are sent in waves, for the first thing that a worker asks for is enough for all who
-        wait: one worker would take the whole budget.
+        Both is done in waves: who is awake first accepts all connections that wait, and the first
+        thing that a worker asks for is enough for all who wait. One worker would have it all.
         """
         gateways = self.gateways
         ports = [gateways[number % len(gateways)].port for number in range(calls)]
-        clients = await asyncio.gather(*(Client.connect(port) for port in ports))
+        clients: list[Client] = []
+        for at in range(0, calls, WAVE):
+            wave = [Client.connect(port) for port in ports[at : at + WAVE]]
+            clients += await asyncio.gather(*wave)
+            await asyncio.sleep(0.01)
         pairs = [*zip(clients, ports, strict=True)]
         Random(calls).shuffle(pairs)
         tasks = []

@@ -62,7 +62,7 @@ def test_a_stream_that_keep_alives_have_begun(
     meeting = Meeting()
 
     async def say_later(peer: Peer, request: Request) -> bool:
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.4)
         return await meeting.say(peer, request)
 
     more = "[stream]\nhold_s = 0.01\nkeepalive_s = 0.02\n"

@@ -16,10 +16,10 @@ from redis import Redis
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
+from absence import leave_out
+
 VARIABLE = "TRUNKLINE_TEST_REDIS"
 BINARY = "redis-server"
-
-_LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,22 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         missing |= {"redis", "own_redis"}
     if not shutil.which(BINARY):
         missing.add("own_redis")
-    left_out = [item for item in items if any(map(item.get_closest_marker, missing))]
-    if left_out:
-        config.stash[_LEFT_OUT] = config.stash.get(_LEFT_OUT, 0) + len(left_out)
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    count = config.stash.get(_LEFT_OUT, 0)
-    if count:
-        terminalreporter.write_line(
-            f"left out: {count} tests on Redis; to run them, set "
-            f"{VARIABLE}=redis://host:port/number and have {BINARY} on the path"
-        )
+    words = (
+        f"Redis; to run them, set {VARIABLE}=redis://host:port/number and have {BINARY} on the path"
+    )
+    leave_out(config, items, lambda item: any(map(item.get_closest_marker, missing)), words)
 
 
 def find_url(port: int | None = None) -> str:

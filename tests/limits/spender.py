@@ -1,8 +1,9 @@
 """One of several processes that spend two budgets as fast as they are let, until they are used up.
 
-``spender.py WHERE CALLS SETTLED`` makes so many calls at once, and again until all are refused;
-each is charged the part SETTLED (0 to 1) of what was held. Prints a line when it is ready, begins
-at a line of input, and in the end prints how many calls passed and what they were charged.
+``spender.py WHERE CALLS SETTLED`` makes so many calls at once, and again until all are refused
+several times; each is charged the part SETTLED (0 to 1) of what was held. Prints a line when it is
+ready, begins at a line of input, and in the end prints how many calls passed and what they were
+charged.
 """
 
 import asyncio
@@ -15,15 +16,21 @@ from trunkline.limits.purse import Hold, Purse
 from trunkline.store.store import Store, open_store
 from trunkline.terms import Charge
 
+REFUSALS = 10
+"""In a row, of all calls: after fewer, another process may yet give back what is left."""
+
 
 async def spend(store: Store, calls: int, part: float) -> tuple[int, int, int]:
     purse = Purse(store.leases, journal_id := uuid.uuid4().hex, EASY)
-    passed, sums = 0, {"usd": 0, "tokens": 0}
-    while True:
+    passed, refusals, sums = 0, 0, {"usd": 0, "tokens": 0}
+    while refusals < REFUSALS:
         answers = await asyncio.gather(*(purse.take(CLAIMS) for _ in range(calls)))
         holds = [answer for answer in answers if isinstance(answer, Hold)]
         if not holds:
-            break
+            refusals += 1
+            await asyncio.sleep(EASY.idle_s)
+            continue
+        refusals = 0
         passed += len(holds)
         charges: list[Charge] = []
         for hold in holds:

@@ -16,7 +16,8 @@ UPSTREAMS: Final[tuple[Upstream, ...]] = ("openai", "anthropic", "gemini", "bedr
 Client = Literal["raw", "v4", "v5", "openai"]
 """Bytes over a socket; ``scale-gp``; ``scale-gp-beta``; and ``openai``."""
 CLIENTS: Final[tuple[Client, ...]] = ("raw", "v4", "v5", "openai")
-WAITS: Final = Deadlines(connect_s=2, first_token_s=2, idle_s=2, total_s=6)
+WAITS: Final = Deadlines(connect_s=2, first_token_s=4, idle_s=4, total_s=9)
+"""Far more than an answer takes on a busy machine: else a fault is told as a late answer."""
 
 
 class Case(msgspec.Struct, frozen=True):

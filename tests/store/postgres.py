@@ -11,32 +11,18 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from absence import leave_out
+
 VARIABLE = "TRUNKLINE_TEST_POSTGRES"
 PASSWORD = "pw-canary"
 """A password that the server never asks for; it must not turn up anywhere."""
-
-_LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if os.environ.get(VARIABLE):
         return
-    left_out = [item for item in items if item.get_closest_marker("postgres")]
-    if left_out:
-        config.stash[_LEFT_OUT] = config.stash.get(_LEFT_OUT, 0) + len(left_out)
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("postgres")]
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    count = config.stash.get(_LEFT_OUT, 0)
-    if count:
-        terminalreporter.write_line(
-            f"left out: {count} tests on PostgreSQL; to run them, set "
-            f"{VARIABLE}=postgresql://user@host:port/database"
-        )
+    words = f"PostgreSQL; to run them, set {VARIABLE}=postgresql://user@host:port/database"
+    leave_out(config, items, lambda item: bool(item.get_closest_marker("postgres")), words)
 
 
 def admin() -> psycopg.Connection[tuple[object, ...]]:

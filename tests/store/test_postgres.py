@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,12 +48,13 @@ def server_store(options: str) -> Iterator[Store]:
 
 
 @contextmanager
-def make_database(name: str, more: str) -> Iterator[None]:
+def make_database(more: str) -> Iterator[str]:
+    """The name of a database that is gone after the block."""
+    name = f"trunkline_{uuid.uuid4().hex}"
     with admin() as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name}".encode())
         connection.execute(f"CREATE DATABASE {name} {more}".encode())
         try:
-            yield
+            yield name
         finally:
             connection.execute(f"DROP DATABASE {name}".encode())
 
@@ -113,8 +115,8 @@ def test_an_option_that_nobody_knows_is_refused() -> None:
 
 def test_a_database_that_cannot_hold_every_text_is_refused() -> None:
     more = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
-    with make_database("trunkline_latin", more):
-        refuse(make_url(database="trunkline_latin"), "has the encoding LATIN1")
+    with make_database(more) as name:
+        refuse(make_url(database=name), "has the encoding LATIN1")
 
 
 def test_a_schema_that_does_not_exist_is_refused() -> None:
