@@ -11,7 +11,7 @@ from trunkline.delivery import Fan, Job, deliver_stream, deliver_whole, run_all
 from trunkline.errors import GatewayError
 from trunkline.heartbeat import Heartbeat
 from trunkline.providers.fetch import Fetcher
-from trunkline.providers.gate import Gate
+from trunkline.providers.gate import Gate, Place
 from trunkline.providers.provider import Provider
 from trunkline.providers.upstream import Response
 from trunkline.routing.ask import Ask
@@ -89,9 +89,9 @@ class Courier:
         key = _read_caller_key(job.exchange.headers) if target.row.caller_key else ""
         call = job.call
         call.caller_paid = bool(key)
-        gate = provider.gate
+        gate, place = provider.gate, None
         if gate is not None:
-            await _enter(gate, job)
+            place = gate.enter(job.seat) or await _wait(gate, job)
         try:
             deadlines = job.deadlines
             sent_ns = time.perf_counter_ns()
@@ -104,10 +104,10 @@ class Courier:
             finally:
                 call.upstream_ns += time.perf_counter_ns() - sent_ns
         except BaseException:
-            if gate is not None:
-                gate.leave()
+            if place is not None:
+                place.leave()
             raise
-        response.gate = gate  # which is left when the answer is closed
+        response.place = place  # which is left when the answer is closed
         if 200 <= response.status < 300:
             return response
         call.sent -= 1
@@ -144,7 +144,7 @@ class Courier:
         return [f"data:{each.media_type};base64,{b64encode(each.data).decode()}" for each in found]
 
 
-async def _enter(gate: Gate, job: Job) -> None:
+async def _wait(gate: Gate, job: Job) -> Place:
     """Wait for the call's turn; a call that waits has not been sent.
 
     Raises:
@@ -152,12 +152,11 @@ async def _enter(gate: Gate, job: Job) -> None:
     """
     call = job.call
     asked_ns = time.perf_counter_ns()
-    waiting = gate.enter(job.seat, job.deadlines.total_s - (asked_ns - call.started_ns) / 1e9)
-    if waiting is not None:
-        try:
-            await waiting
-        finally:
-            call.upstream_ns += time.perf_counter_ns() - asked_ns
+    try:
+        within_s = job.deadlines.total_s - (asked_ns - call.started_ns) / 1e9
+        return await gate.wait(job.seat, within_s)
+    finally:
+        call.upstream_ns += time.perf_counter_ns() - asked_ns
 
 
 def _read_caller_key(headers: Mapping[bytes, bytes]) -> str:

@@ -271,3 +271,17 @@ def test_a_noisy_account_cannot_fill_the_queue(tmp_path: Path) -> None:
         at.slots.lets_go.release(10)
         assert quiet.result(60).status_code == 200
         assert [answer.result(60).status_code for answer in noisy[:3]] == [200] * 3
+
+
+def test_room_is_kept_for_an_account_that_uses_less(tmp_path: Path) -> None:
+    accounts = {"noisy": AccountTerms(), "quiet": AccountTerms()}
+    with serve(tmp_path, concurrent=2, accounts=accounts) as at:
+        at.slots.lets_go.release()
+        assert at.ask("quiet", "quiet").result(60).status_code == 200
+        noisy = [at.ask("noisy", "noisy") for _ in range(3)]
+        assert at.count() == (1, 2)
+        quiet = at.ask("quiet", "quiet")
+        assert at.count() == (2, 2)
+        at.slots.lets_go.release(4)
+        assert {answer.result(60).status_code for answer in (*noisy, quiet)} == {200}
+        poll(lambda: at.count() == (0, 0))

@@ -11,7 +11,7 @@ from scripted import wait_until
 from trunkline.access.grant import Seat
 from trunkline.errand import Errand
 from trunkline.errors import GatewayError
-from trunkline.providers.gate import Gate, GateRule, list_gate_families
+from trunkline.providers.gate import Gate, GateRule, Place, list_gate_families
 from trunkline.terms import NO_TERMS, AccountTerms, Priority
 
 
@@ -39,15 +39,13 @@ class Caller:
         self.task = asyncio.get_running_loop().create_task(self._run(seat, within_s))
 
     async def _run(self, seat: Seat, within_s: float) -> None:
-        waiting = self.gate.enter(seat, within_s)
-        if waiting is not None:
-            await waiting
+        place = self.gate.enter(seat) or await self.gate.wait(seat, within_s)
         self.is_in = True
         try:
             await self.go.wait()
         finally:
             self.is_in = False
-            self.gate.leave()
+            place.leave()
 
 
 async def turn_loop() -> None:
@@ -63,11 +61,13 @@ async def end(*callers: Caller) -> None:
 
 async def test_calls_come_in_at_once_while_there_is_room() -> None:
     gate = Gate("lab", GateRule(2, 1))
-    assert gate.enter(A, 60) is None
-    assert gate.enter(A, 60) is None
-    assert gate.running == 2
-    gate.leave()
-    assert gate.enter(B, 60) is None
+    place = gate.enter(A)
+    assert place is not None
+    assert gate.enter(A) is place
+    assert (gate.running, place.held) == (2, 2)
+    assert gate.enter(B) is None
+    place.leave()
+    assert gate.enter(B) is not None
 
 
 async def test_who_leaves_lets_the_next_in_by_the_order_of_the_queue() -> None:
@@ -161,11 +161,10 @@ async def test_who_leaves_as_its_turn_comes_lets_the_next_in() -> None:
 async def test_an_errand_waits_and_leaves_as_a_task_does() -> None:
     gate = Gate("lab", GateRule(1, 5))
     ends: list[str] = []
+    places: list[Place] = []
 
     async def call(name: str) -> None:
-        waiting = gate.enter(A, 60)
-        if waiting is not None:
-            await waiting
+        places.append(gate.enter(A) or await gate.wait(A, 60))
         ends.append(name)
 
     def send(coroutine: Coroutine[Any, Any, None]) -> Errand:
@@ -179,10 +178,79 @@ async def test_an_errand_waits_and_leaves_as_a_task_does() -> None:
     leaving.cancel()
     await turn_loop()
     assert gate.waiting == 1
-    gate.leave()
+    places[0].leave()
     await turn_loop()
     assert ends == ["first", "second"]
     assert (gate.running, gate.waiting) == (1, 0)
+
+
+async def test_room_is_kept_for_an_account_that_uses_less() -> None:
+    gate = Gate("lab", GateRule(4, 20))
+    first = Caller(gate, B)
+    await turn_loop()
+    await end(first)
+    noisy = [Caller(gate) for _ in range(8)]
+    await turn_loop()
+    assert [caller.is_in for caller in noisy] == [True] * 3 + [False] * 5
+    assert not gate.has_room
+    quiet = Caller(gate, B)
+    await turn_loop()
+    assert (quiet.is_in, gate.running, gate.waiting) == (True, 4, 5)
+    noisy[0].go.set()  # the room that the quiet account took is kept free again
+    await turn_loop()
+    assert (gate.running, gate.waiting) == (3, 5)
+    quiet.go.set()
+    await turn_loop()
+    assert (gate.running, gate.waiting) == (3, 4)
+    await end(*noisy)
+    assert (gate.running, gate.waiting) == (0, 0)
+
+
+async def test_who_is_alone_has_all_until_another_comes() -> None:
+    gate = Gate("lab", GateRule(4, 20))
+    noisy = [Caller(gate) for _ in range(12)]
+    await turn_loop()
+    assert gate.running == 4
+    quiet = Caller(gate, B)
+    await turn_loop()
+    assert not quiet.is_in
+    for caller in noisy[:2]:
+        caller.go.set()
+        await turn_loop()
+    assert (quiet.is_in, gate.running) == (True, 3)
+    await end(*noisy, quiet)
+
+
+async def test_room_that_was_kept_is_given_away_when_nobody_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trunkline.limits.headroom.ACTIVE_S", 0.02)
+    gate = Gate("lab", GateRule(2, 20))
+    visitor = Caller(gate, B)
+    await turn_loop()
+    await end(visitor)
+    staying, waiting = Caller(gate), Caller(gate)
+    await turn_loop()
+    assert (staying.is_in, waiting.is_in) == (True, False)
+    await wait_until(lambda: waiting.is_in)  # though no call has come or gone
+    await end(staying, waiting)
+    assert (gate.running, gate.waiting) == (0, 0)
+
+
+async def test_a_call_that_is_held_back_can_leave_or_be_late() -> None:
+    gate = Gate("lab", GateRule(2, 20))
+    await end(Caller(gate, B))
+    visitor = Caller(gate, B)
+    await turn_loop()
+    await end(visitor)
+    inside, leaving, late = Caller(gate), Caller(gate), Caller(gate, within_s=0.02)
+    await turn_loop()
+    leaving.task.cancel()
+    with pytest.raises(GatewayError, match="did not come in time"):
+        await asyncio.wait_for(late.task, 5)
+    assert (inside.is_in, gate.running, gate.waiting) == (True, 1, 0)
+    await end(inside, leaving)
+    assert gate.running == 0
 
 
 def test_a_rule_is_divided_among_workers() -> None:
@@ -194,11 +262,9 @@ def test_a_rule_is_divided_among_workers() -> None:
 
 async def test_the_metrics_tell_what_runs_and_waits() -> None:
     gate = Gate("lab", GateRule(1, 0))
-    gate.enter(A, 60)
-    waiting = gate.enter(A, 60)
-    assert waiting is not None
+    gate.enter(A)
     with pytest.raises(GatewayError):
-        await waiting
+        await gate.wait(A, 60)
     families = {family.name: family for family in list_gate_families({"lab": gate, "free": None})}
     assert families["trunkline_calls_running"].samples[0].value == 1
     refused = families["trunkline_queue_refused"].samples
@@ -206,10 +272,13 @@ async def test_the_metrics_tell_what_runs_and_waits() -> None:
     assert list(list_gate_families({"free": None})) == []
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 3), st.integers(0, 4), st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 4), st.integers(0, 2**32))
 def test_no_slot_is_lost_and_none_is_given_twice(concurrent: int, queue: int, seed: int) -> None:
-    """Calls come, end and are cancelled in any order; at the end the gate is empty."""
+    """Calls come, end and are cancelled in any order; at the end the gate is empty.
+
+    Meanwhile nobody waits for a slot that is free, unless it is kept for others.
+    """
 
     async def play() -> None:
         chance = random.Random(seed)
@@ -228,8 +297,14 @@ def test_no_slot_is_lost_and_none_is_given_twice(concurrent: int, queue: int, se
             if chance.random() < 0.6:
                 await asyncio.sleep(0)
             assert sum(caller.is_in for caller in callers) <= gate.running <= concurrent
+            assert gate.running == sum(place.held for place in gate._places.values())
             assert gate.waiting <= queue
+            if gate.running < gate._open:
+                assert gate.waiting == 0
+            for turn in gate._queue:
+                assert not gate._is_open_to(turn.account)
         await end(*callers)
         assert (gate.running, gate.waiting, gate._waiters) == (0, 0, {})
+        assert all(not place.held and not place.waiting for place in gate._places.values())
 
     asyncio.run(play())

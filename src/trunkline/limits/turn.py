@@ -7,7 +7,7 @@ therefore served before whoever asked much, and no account gains by asking more.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Final
 
@@ -120,12 +120,21 @@ class Queue:
         self._shrink(turn.account, lane)
         return True
 
-    def take(self, now_s: float) -> Turn | None:
-        """Take who is next out of the queue; None where nobody waits."""
-        if not self._lanes:
+    def take(self, now_s: float, may_go: Callable[[str], bool] | None = None) -> Turn | None:
+        """Take who is next out of the queue; None where nobody waits.
+
+        Args:
+            now_s: the time.
+            may_go: which accounts are looked at, where not all are.
+        """
+        places = [
+            (self._place(lane, now_s), lane)
+            for account, lane in self._lanes.items()
+            if may_go is None or may_go(account)
+        ]
+        if not places:
             return None
-        place, lane = min((self._place(lane, now_s), lane) for lane in self._lanes.values())
-        _, start, _ = place
+        (_, start, _), lane = min(places)
         self._now = start
         lane.start = start + 1 / lane.share
         _, turn = lane.turns.popitem(last=False)

@@ -1,13 +1,15 @@
 """The gate of a provider or engine: so many calls at once, and a fair queue before it."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final
 
 import msgspec
 
 from trunkline.access.grant import Seat
 from trunkline.errors import GatewayError
+from trunkline.limits.headroom import Headroom, Holder
 from trunkline.limits.pace import Pace
 from trunkline.limits.turn import Claimant, Queue, Turn
 from trunkline.observe.metrics import Family, Sample
@@ -40,6 +42,17 @@ class GateRule(msgspec.Struct, frozen=True):
         return GateRule(max(self.concurrent // workers, 1), queue, self.queue_s)
 
 
+class Place(Holder):
+    """The calls of one account at a gate.
+
+    Attributes:
+        leave: to be called once for every call that was let in, when it is over.
+    """
+
+    __slots__ = ("leave",)
+    leave: Callable[[], None]
+
+
 class Gate:
     """Lets calls in, and has the others wait for their turn; every call that was let in leaves.
 
@@ -62,8 +75,12 @@ class Gate:
         self.waited_s = 0.0
         self._rule = rule
         self._queue = Queue(rule.queue, rule.queue_s / _AGES)
+        self._headroom = Headroom(rule.concurrent, self._make_place)
+        self._open = self._headroom.open
+        self._places = self._headroom.holders
         self._pace = Pace()
         self._waiters: dict[Turn, asyncio.Future[None]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -72,11 +89,25 @@ class Gate:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more call would come in at once."""
-        return self.running < self._rule.concurrent
+        """Whether one more call would come in at once, whosever it is."""
+        return self.running < self._open
 
-    def enter(self, seat: Seat, within_s: float) -> Coroutine[Any, Any, None] | None:
-        """Let a call in: at once, with None, or when the coroutine ends, to be awaited at once.
+    def enter(self, seat: Seat) -> Place | None:
+        """Let a call in, by the place that it has to leave; None where it has to ``wait``."""
+        if self.running < self._open:
+            place = self._places.get(seat.account_id) or self._find_place(seat)
+        elif self.running < self._rule.concurrent:
+            place = self._find_place(seat)
+            if not self._headroom.is_open_to(place, self.running):
+                return None
+        else:
+            return None
+        place.held += 1
+        self.running += 1
+        return place
+
+    async def wait(self, seat: Seat, within_s: float) -> Place:
+        """Wait for the turn of a call that could not ``enter`` just now.
 
         Args:
             seat: whom it counts for.
@@ -85,48 +116,77 @@ class Gate:
         Raises:
             GatewayError: ``overloaded``: the queue is full, or the wait was too long.
         """
-        if self.running < self._rule.concurrent:
-            self.running += 1
-            return None
-        return self._wait(seat, within_s)
-
-    def leave(self) -> None:
-        """A call that was let in is over: whose turn it is comes in."""
-        self.running -= 1
-        if not self._waiters:
-            return
-        now_s = asyncio.get_running_loop().time()
-        self._pace.note(now_s)
-        while (turn := self._queue.take(now_s)) is not None:
-            waiter = self._waiters.pop(turn)
-            if not waiter.done():  # else its client leaves at this very moment
-                self.running += 1
-                waiter.set_result(None)
-                return
-
-    async def _wait(self, seat: Seat, within_s: float) -> None:
         loop = asyncio.get_running_loop()
         since_s = loop.time()
-        turn = self._take_place(seat, since_s)
+        place = self._find_place(seat)
+        turn = self._join_queue(place.claimant, since_s)
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters[turn] = waiter
+        place.waiting += 1
+        self._watch_headroom()
         timer = loop.call_later(min(self._rule.queue_s, within_s), self._expire, turn)
         try:
             await waiter
         except BaseException:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self.leave()  # it was let in as its client left
+                place.leave()  # it was let in as its client left
             elif self._queue.remove(turn):
                 del self._waiters[turn]
             raise
         finally:
             timer.cancel()
+            place.waiting -= 1
             self.waits += 1
             self.waited_s += loop.time() - since_s
+        return place
 
-    def _take_place(self, seat: Seat, now_s: float) -> Turn:
+    def _make_place(self, claimant: Claimant) -> Place:
+        place = Place(claimant)
+        place.leave = partial(self._leave, place)
+        return place
+
+    def _find_place(self, seat: Seat) -> Place:
         terms = seat.account_terms
         claimant = Claimant(seat.account_id, terms.share, terms.priority)
+        return self._headroom.find(claimant, asyncio.get_running_loop().time())
+
+    def _leave(self, place: Place) -> None:
+        """A call that was let in is over: whose turn it is comes in."""
+        place.held -= 1
+        self.running -= 1
+        if self._waiters:
+            now_s = asyncio.get_running_loop().time()
+            self._pace.note(now_s)
+            self._admit(now_s)
+
+    def _admit(self, now_s: float) -> None:
+        """Let in who waits and may come in."""
+        self._headroom.age(now_s)
+        while self.running < self._rule.concurrent:
+            turn = self._queue.take(now_s, self._is_open_to)
+            if turn is None:
+                break
+            waiter = self._waiters.pop(turn)
+            if not waiter.done():  # else its client leaves at this very moment
+                self._places[turn.account].held += 1
+                self.running += 1
+                waiter.set_result(None)
+        self._watch_headroom()
+
+    def _is_open_to(self, account: str) -> bool:
+        return self._headroom.is_open_to(self._places[account], self.running)
+
+    def _watch_headroom(self) -> None:
+        """Look again when slots that are kept free may be so for nobody any more."""
+        if self._waiters and self.running < self._rule.concurrent and self._alarm is None:
+            loop = asyncio.get_running_loop()
+            self._alarm = loop.call_at(self._headroom.due_s, self._look_again)
+
+    def _look_again(self) -> None:
+        self._alarm = None
+        self._admit(asyncio.get_running_loop().time())
+
+    def _join_queue(self, claimant: Claimant, now_s: float) -> Turn:
         if self._queue.is_full:
             displaced = self._queue.find_displaced(claimant)
             if displaced is None:

@@ -12,7 +12,7 @@ from trunkline.providers.origin import Origin
 from trunkline.providers.sink import Sink, Take, TakeChunk
 
 if TYPE_CHECKING:
-    from trunkline.providers.gate import Gate
+    from trunkline.providers.gate import Place
 
 
 class Response:
@@ -27,7 +27,7 @@ class Response:
 
     Attributes:
         status: the final status, 200 to 599.
-        gate: what the call has to leave when the answer is closed, if it came in by one.
+        place: what the call has to leave when the answer is closed, if it came in by a gate.
     """
 
     __slots__ = (
@@ -39,7 +39,7 @@ class Response:
         "_origin",
         "_release",
         "_total_at",
-        "gate",
+        "place",
         "status",
     )
 
@@ -52,7 +52,7 @@ class Response:
         release: Callable[[Connection], None],
     ) -> None:
         self.status = connection.status
-        self.gate: Gate | None = None
+        self.place: Place | None = None
         self._origin = origin
         self._connection: Connection | None = connection
         self._deadlines = deadlines
@@ -164,8 +164,8 @@ class Response:
         if connection is None:
             return
         self._connection = None
-        if self.gate is not None:
-            self.gate.leave()
+        if self.place is not None:
+            self.place.leave()
         if connection.phase == DONE and connection.is_reusable:
             self._release(connection)
         else:
