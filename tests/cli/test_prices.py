@@ -11,6 +11,7 @@ import pytest
 
 from store.posted import list_days, make_posting, sum_up
 from trunkline.cli import prices
+from trunkline.store.load import Load
 from trunkline.store.posting import DAY_US, Posting
 from trunkline.store.store import open_store
 
@@ -64,7 +65,7 @@ def config(tmp_path: Path) -> str:
 def post(folder: Path, *postings: Posting) -> None:
     folder.mkdir()
     with closing(open_store(folder / "trunkline.db")) as store:
-        store.ledger.ship("journal", 1, postings, 1)
+        store.ledger.ship("journal", 1, Load(postings), 1)
 
 
 def make_call(name: str, target: str, days_ago: int = 0, cost: int | None = 450) -> Posting:

@@ -15,6 +15,7 @@ from trunkline.cli import usage
 from trunkline.ledger.question import find_day
 from trunkline.store.key import Key
 from trunkline.store.lease import Want
+from trunkline.store.load import Load
 from trunkline.store.posting import DAY_US, AttemptRow, EntryRow, Posting
 from trunkline.store.store import Store, open_store
 from trunkline.store.usage import Choice
@@ -198,7 +199,7 @@ def test_one_call_is_shown_with_its_attempts(
         }
     )
     second = AttemptRow(**{**fields, "entry_id": call.id, "number": 2})
-    store.ledger.ship("journal", 1, [Posting(call, (first, second))], 1)
+    store.ledger.ship("journal", 1, Load([Posting(call, (first, second))]), 1)
 
     assert command("--call", call.id) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

@@ -72,7 +72,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(OPERATIONS)
 def test_any_sequence_comes_back(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, int]]

@@ -244,7 +244,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, l
     return directory, records
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_damage_is_said_and_ends_its_segment_alone(
     damaged: tuple[Path, dict[int, list[Record]]], data: st.DataObject

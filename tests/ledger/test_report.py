@@ -70,7 +70,7 @@ def is_asked(call: EntryRow, query: Mapping[str, str]) -> bool:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=QUERIES)
 def test_json_and_csv_hold_the_sums_of_the_calls(used: Store, query: dict[str, str]) -> None:
     chosen = [call for call in CALLS if is_asked(call, query)]

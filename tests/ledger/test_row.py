@@ -1,10 +1,14 @@
 """Entries as rows: sums over attempts, who counted, and what a database cannot keep."""
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
-from store.posted import list_all
+from store.posted import find_spent, list_all, list_days
 from trunkline.ledger.entry import (
     NO_TOKENS,
     Attempt,
@@ -17,8 +21,11 @@ from trunkline.ledger.entry import (
     Window,
     sum_attempts,
 )
-from trunkline.ledger.row import MOST, TEXT_LENGTH, make_posting
+from trunkline.ledger.row import MOST, TEXT_LENGTH, make_load, make_posting
 from trunkline.store.cost import sum_costs
+from trunkline.store.load import Load, sum_days
+from trunkline.store.posting import DAY_US
+from trunkline.store.schema import ATTEMPTS
 from trunkline.store.store import Store
 
 OPENING = Opening("req_1", 1_800_000_000_000_000, "a", "k1", "m", "chat", stream=True, target="p/m")
@@ -105,7 +112,7 @@ def test_what_no_database_keeps_is_made_to_fit(store: Store) -> None:
     window = Window("key", "k1", "tokens", "total", 0)
     charged = (Charge(window, 10**30),)
     posting = make_posting(Entry(opening, "complete", attempts, charged, changes=odd))
-    assert store.ledger.ship("j", 1, [posting], 1) == 1
+    assert store.ledger.ship("j", 1, Load([posting]), 1) == 1
     [kept] = list_all(store)
     assert kept.model == "\N{REPLACEMENT CHARACTER}" + "模" * (TEXT_LENGTH - 1)
     assert (kept.input_tokens, kept.output_tokens, kept.cost_micros) == (MOST + 7, 0, MOST)
@@ -128,7 +135,7 @@ def test_attempts_are_kept_where_their_entry_does_not_tell_them(
 ) -> None:
     code = "upstream_error" if status == "failed" else ""
     posting = make_posting(Entry(OPENING, status, attempts, (), code))
-    store.ledger.ship("j", 1, [posting], 1)
+    store.ledger.ship("j", 1, Load([posting]), 1)
     found = store.ledger.find_entry("req_1")
     assert found is not None
     kept = [(row.number, row.target, row.status, row.code) for row in found.attempts]
@@ -141,3 +148,86 @@ def test_attempts_are_kept_where_their_entry_does_not_tell_them(
     assert [row.cost_micros or 0 for row in found.attempts] == costs
     is_told = len(attempts) == 1 and attempts[0].status == status
     assert bool(posting.attempts) is not is_told
+
+
+openings = st.builds(
+    Opening,
+    st.text("abc", min_size=1, max_size=8),
+    st.integers(-1, 1).map(lambda day: 1_800_000_000_000_000 + day * DAY_US),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from(["k1", "k2"]),
+    st.sampled_from(["m", "\0", "模" * 300]),
+    st.just("chat"),
+    st.booleans(),
+    st.sampled_from(["", "p/m"]),
+)
+attempts = st.builds(
+    Attempt,
+    st.sampled_from(["p/m", "q/m\0"]),
+    st.sampled_from(["complete", "failed"]),
+    st.sampled_from(["provider", "none"]),
+    st.builds(Tokens, *[st.sampled_from([0, 7, 7, 7, 7, MOST])] * 7)
+    | st.builds(Tokens, st.sampled_from([-1, 2**63])),
+    st.sampled_from([None, 0, 5, MOST]),
+    st.sampled_from(["", "upstream_error"]),
+    st.sampled_from(["stop", "length"]),
+    st.none() | st.integers(0, 9),
+    st.integers(0, 9),
+)
+entries = st.builds(
+    Entry,
+    openings,
+    st.sampled_from(["complete", "failed", "refused"]),
+    st.lists(attempts, max_size=2).map(tuple),
+    st.sampled_from([(), (Charge(Window("key", "k1", "tokens", "total", 0), 2**70),)]),
+    st.sampled_from(["", "upstream_error"]),
+    st.sampled_from(["", "\0"]),
+    st.integers(0, 9),
+    st.none() | st.integers(0, 9),
+    st.integers(0, 9),
+)
+
+
+@given(st.lists(entries, max_size=30))
+def test_series_say_what_single_rows_say(given: list[Entry]) -> None:
+    load = make_load(given)
+    plain = [make_posting(entry) for entry in given]
+    assert sorted(load.list_postings(), key=repr) == sorted(plain, key=repr)
+    assert load.count == len(given)
+    assert load.charges == Load(plain).charges
+    assert sum_days(load) == sum_days(Load(plain))
+    for series in load.series:
+        assert len({row.at_us // DAY_US for row in series.list_entries()}) == 1
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 63, 64, 71, 150])
+@pytest.mark.parametrize("models", [1, 40])
+@pytest.mark.parametrize("rare", [0, 3])
+@pytest.mark.parametrize("first_token_us", [[None], [5], [None, 5]])
+def test_series_are_kept_as_single_rows_are(
+    store: Store, count: int, models: int, rare: int, first_token_us: list[int | None]
+) -> None:
+    window = Window("key", "k1", "tokens", "total", 0)
+    given = []
+    for number in range(count):
+        first_us = first_token_us[number % len(first_token_us)]
+        attempt = Attempt("p/m", "complete", "provider", Tokens(number, 2, rare), None, "", "stop")
+        model = f"m{number % models}"
+        opening = msgspec.structs.replace(
+            OPENING, id=f"req_{number}", at_us=DAY_US + number, model=model
+        )
+        given.append(
+            Entry(opening, "complete", (attempt,), (Charge(window, 1),), "", "", 1, first_us, 9)
+        )
+    store.ledger.ship("j", 1, make_load(given[: count // 2]), 1)
+    assert store.ledger.ship("j", 2, make_load(given), 1) == count - count // 2
+    plain = Load([make_posting(entry) for entry in given])
+    assert list_all(store) == [posting.entry for posting in plain.postings]
+    assert list_days(store) == sum_days(plain)
+    assert find_spent(store) == {window: count}
+    assert find_rows(store) == []
+
+
+def find_rows(store: Store) -> list[Any]:
+    with store.database.read() as connection:
+        return [*connection.execute(select(ATTEMPTS))]

@@ -48,7 +48,7 @@ def write_records(records: Written, number: int, *, sealed: bool) -> bytes:
 
 
 def list_payloads(frames: list[Frame]) -> Written:
-    return [(frame.kind, frame.payload) for frame in frames]
+    return [(kind, payload) for kind, payload, _ in frames]
 
 
 @given(RECORDS, st.booleans(), st.integers(1, 1 << 31))
@@ -57,9 +57,9 @@ def test_what_was_written_is_read(records: Written, sealed: bool, number: int) -
     piece = parse_records(data, number, HEADER_BYTES, 100)
     assert list_payloads(piece.frames) == records
     assert piece.ending == ("sealed" if sealed else "open")
-    again = [piece.offset - HEADER_BYTES, *(frame.end - HEADER_BYTES for frame in piece.frames)]
-    for count, at in enumerate(again[1:], 1):
-        rest = parse_records(data[at:], number, HEADER_BYTES + at, 100)
+    starts = [*(offset for _, _, offset in piece.frames), piece.offset]
+    for count, start in enumerate(starts):
+        rest = parse_records(data[start - HEADER_BYTES :], number, start, 100)
         assert list_payloads(rest.frames) == records[count:]
         assert rest.offset == piece.offset
 
@@ -124,7 +124,7 @@ def test_it_begins_with_its_first_record(tmp_path: Path) -> None:
     assert read_segment(path, 3, 0, 9).frames == []
     segment.words[HEADER_BYTES // 8] = write_word(ENTRY, b"abc", 3)
     assert is_begun(path)
-    assert read_segment(path, 3, 0, 9).frames == [Frame(ENTRY, b"abc", HEADER_BYTES + 16)]
+    assert read_segment(path, 3, 0, 9).frames == [(ENTRY, b"abc", HEADER_BYTES)]
     segment.seal(HEADER_BYTES + 16)
     assert read_segment(path, 3, 0, 9).ending == "sealed"
     assert read_segment(path, 4, 0, 9).ending == "damaged"
@@ -144,7 +144,7 @@ def test_records_larger_than_a_read_are_whole(tmp_path: Path) -> None:
     read, offset, ending = [], 0, "more"
     while ending == "more":
         piece = read_segment(path, 1, offset, 2)
-        read += [len(frame.payload) for frame in piece.frames]
+        read += [len(payload) for _, payload, _ in piece.frames]
         offset, ending = piece.offset, piece.ending
     assert (read, offset, ending) == (sizes, at, "open")
     segment.close()

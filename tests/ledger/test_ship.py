@@ -1,7 +1,9 @@
 """What journals say comes to the database exactly once, whatever happens on the way."""
 
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ledger.shipping import (
@@ -11,6 +13,7 @@ from ledger.shipping import (
     TOTAL,
     Told,
     check_ledger,
+    make_entry,
     make_ids,
     make_shipper,
     poll,
@@ -18,10 +21,12 @@ from ledger.shipping import (
 )
 from store.posted import find_granted, find_spent, grant, list_all
 from trunkline.ledger.journal import Journal
-from trunkline.ledger.recovery import SHIPPED, adopt, list_journals
+from trunkline.ledger.recent import MOST
+from trunkline.ledger.recovery import SHIPPED, adopt, list_journals, read_records
 from trunkline.ledger.row import make_posting
-from trunkline.ledger.segment import find_path
+from trunkline.ledger.segment import ENTRY, find_path
 from trunkline.ledger.ship import Shipper
+from trunkline.store.load import Load
 from trunkline.store.posting import Posting
 from trunkline.store.store import Store
 from trunkline.terms import Charge
@@ -57,6 +62,57 @@ def test_segments_go_when_they_are_shipped(store: Store, folder: Path, journal: 
     assert not find_path(journal.directory, 1).exists()
     check_ledger(store, ids)
     assert shipper.stop(30)
+
+
+def test_a_shipper_that_was_behind_reads_the_journal(
+    store: Store, folder: Path, journal: Journal
+) -> None:
+    told = Told()
+    shipper = Shipper(store.ledger, folder, journal, on_shipped=told.add)
+    ids = make_ids("call", MOST + 100)
+    write_calls(journal, ids[:10], ["open"])
+    assert shipper.ship_own()
+    write_calls(journal, ids[10:])
+    while shipper.ship_own():
+        pass
+    assert store.ledger.find_position("own") == journal.position
+    check_ledger(store, ids)
+    assert told.amounts == find_spent(store)
+    write_calls(journal, ["late"])
+    assert shipper.ship_own()
+    check_ledger(store, [*ids, "late"])
+    assert shipper.waiting_s == shipper.damages == 0
+
+
+def test_what_is_written_meanwhile_is_shipped_once(
+    store: Store, folder: Path, journal: Journal
+) -> None:
+    shipper = make_shipper(store, folder, journal)
+    ids = make_ids("call", 3000)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        write_calls(journal, ids, ["open"])
+        assert shipper.flush(30)
+    finally:
+        sys.setswitchinterval(interval_s)
+    check_ledger(store, ids)
+    assert (shipper.shipped, shipper.damages) == (3000, 0)
+    assert shipper.stop(30)
+    check_ledger(store, ids, ["open"])
+
+
+def test_an_entry_that_was_cut_is_shipped_as_it_was_written(
+    store: Store, folder: Path, journal: Journal
+) -> None:
+    shipper = Shipper(store.ledger, folder, journal)
+    entry = msgspec.structs.replace(make_entry("long"), changes="c" * 100_000)
+    journal.open(entry.opening)
+    journal.settle(entry)
+    [written] = read_records(journal.directory, 0, kinds=frozenset((ENTRY,))).entries
+    assert len(written.changes) < len(entry.changes)
+    assert shipper.ship_own()
+    assert list_all(store) == [make_posting(written).entry]
 
 
 def test_a_clean_stop_leaves_nothing(store: Store, folder: Path, journal: Journal) -> None:
@@ -109,7 +165,7 @@ def test_what_was_shipped_before_a_death_counts_once(store: Store, folder: Path)
     whole = taken.read_records(0)
     taken.close()
     postings: list[Posting] = [make_posting(entry) for entry in whole.entries]
-    store.ledger.ship("dead", 0, postings[:4], NOW_US)  # its position was not yet stored
+    store.ledger.ship("dead", 0, Load(postings[:4]), NOW_US)  # its position was not yet stored
     shipper = make_shipper(store, folder, Journal.create(folder, "own"))
     poll(lambda: not (folder / "dead").exists(), "the dead journal stays")
     assert shipper.stop(30)
@@ -122,7 +178,7 @@ def test_a_journal_that_is_shipped_is_only_removed(store: Store, folder: Path) -
     write_calls(dead, make_ids("dead", 10), ["dead-open"])
     dead.close()
     grant(store, "dead", MONTH, 5)
-    store.ledger.ship("dead", SHIPPED, [], NOW_US)
+    store.ledger.ship("dead", SHIPPED, Load([]), NOW_US)
     shipper = make_shipper(store, folder, Journal.create(folder, "own"))
     poll(lambda: not (folder / "dead").exists(), "the dead journal stays")
     assert shipper.stop(30)

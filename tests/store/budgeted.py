@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import func, insert, select, update
 
 from store.posted import make_posting
+from trunkline.store.load import Load
 from trunkline.store.schema import ACCOUNTS, BUDGET_WINDOWS, KEYS, LEASES
 from trunkline.store.store import Store
 from trunkline.terms import Budget, Charge, Terms, Window
@@ -37,7 +38,9 @@ def add_key(store: Store, key_id: str, *budgets: Budget, subject_id: str | None 
 def ship(store: Store, journal_id: str, entry_id: str, charges: Sequence[Charge]) -> None:
     """Ship an entry with these charges, whose attempt says nothing of what it used."""
     nothing = {"input_tokens": 0, "output_tokens": 0, "cost_micros": 0}
-    store.ledger.ship(journal_id, 1, [make_posting(entry_id, tuple(charges), **nothing)], NOW_US)
+    store.ledger.ship(
+        journal_id, 1, Load([make_posting(entry_id, tuple(charges), **nothing)]), NOW_US
+    )
 
 
 def find_sums(store: Store, window: Window) -> tuple[int, int]:

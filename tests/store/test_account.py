@@ -25,7 +25,7 @@ def test_an_account_is_found_as_it_was_created(store: Store) -> None:
     assert store.accounts.find("team a") == created
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(account_id=IDS)
 def test_every_id_that_is_allowed_comes_back_unchanged(store: Store, account_id: str) -> None:
     if store.accounts.find(account_id) is None:

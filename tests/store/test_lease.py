@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from store.budgeted import NOW_US, add_key, find_sums, set_budgets, ship
 from store.posted import make_posting
 from trunkline.store.lease import SHARE, Leases, Standing, Want, choose_free
+from trunkline.store.load import Load
 from trunkline.store.posting import DAY_US
 from trunkline.store.store import Store
 from trunkline.store.transaction import Transaction
@@ -147,7 +148,7 @@ def test_a_new_window_begins_with_what_was_used(
         make_posting(f"e{cost}", at_us=at_us, key_id=key_id, cost_micros=cost)
         for key_id, at_us, cost in uses
     ]
-    store.ledger.ship("j0", 1, rows, NOW_US)
+    store.ledger.ship("j0", 1, Load(rows), NOW_US)
     start_us = {"day": TODAY_US, "month": month_us, "total": 0}[period]
     window = Window(kind, subject_id, "usd", period, start_us)
     assert store.leases.find_standings([window]) == [Standing(window, spent, 0)]

@@ -25,13 +25,12 @@ from store.posted import (
 )
 from trunkline.store.cost import CostRow, sum_costs
 from trunkline.store.ledger import JournalRow
+from trunkline.store.load import Load
 from trunkline.store.posting import DAY_US, EntryRow, Posting
 from trunkline.store.store import Store
 from trunkline.terms import Charge
 
-ON_EACH = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ON_EACH = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def by_key(rows: list[EntryRow]) -> list[EntryRow]:
@@ -49,7 +48,7 @@ def test_sums_and_spending_are_those_of_the_entries(
         before = len(first)
         given_here = {posting.entry.id: posting for posting in batch}
         first = {**given_here, **first}
-        added = store.ledger.ship("j", number, batch, NOW_US)
+        added = store.ledger.ship("j", number, Load(batch), NOW_US)
         assert added == len(first) - before
     assert by_key(list_all(store)) == by_key([posting.entry for posting in first.values()])
     assert {tuple(msgspec.structs.astuple(row)) for row in list_days(store)} == {
@@ -76,7 +75,7 @@ def test_an_entry_is_kept_as_it_came(store: Store) -> None:
             make_attempt("e1", 2, target='x/"quoted"\\ 模型', first_token_us=None),
         ),
     )
-    store.ledger.ship("j", 1, [posting], NOW_US)
+    store.ledger.ship("j", 1, Load([posting]), NOW_US)
     assert store.ledger.find_entry("e1") == posting
     assert store.ledger.find_entry("e2") is None
 
@@ -85,10 +84,10 @@ def test_what_came_before_changes_nothing(store: Store) -> None:
     window = WINDOWS[0]
     grant(store, "j", window, 1000)
     charged = make_posting("e1", (Charge(window, 300),))
-    assert store.ledger.ship("j", 10, [charged], NOW_US) == 1
-    assert store.ledger.ship("j", 10, [charged], NOW_US) == 0
+    assert store.ledger.ship("j", 10, Load([charged]), NOW_US) == 1
+    assert store.ledger.ship("j", 10, Load([charged]), NOW_US) == 0
     other = make_posting("e2", (Charge(window, 50),), cost_micros=None)
-    assert store.ledger.ship("j", 20, [charged, other, other], NOW_US) == 1
+    assert store.ledger.ship("j", 20, Load([charged, other, other]), NOW_US) == 1
     assert find_spent(store) == {window: 350}
     assert find_granted(store, "j") == {window: 650}
     assert [row.calls for row in list_days(store)] == [2]
@@ -99,7 +98,7 @@ def test_charges_leave_only_the_lease_of_the_journal(store: Store) -> None:
     for journal in ("j", "elsewhere"):
         grant(store, journal, one, 1000)
     charges = (Charge(one, 1200), Charge(other, 5), Charge(third, 0))
-    store.ledger.ship("j", 1, [make_posting("e1", charges)], NOW_US)
+    store.ledger.ship("j", 1, Load([make_posting("e1", charges)]), NOW_US)
     # A call may cost more than was held for it; without a lease there is nothing to take from.
     assert find_granted(store, "j") == {one: -200}
     assert find_granted(store, "elsewhere") == {one: 1000}
@@ -108,9 +107,9 @@ def test_charges_leave_only_the_lease_of_the_journal(store: Store) -> None:
 
 def test_the_position_only_goes_forward(store: Store) -> None:
     assert store.ledger.find_position("j") is None
-    store.ledger.ship("j", 2**40, [], NOW_US)
-    store.ledger.ship("j", 5, [], NOW_US + 1)
-    store.ledger.ship("i", 7, [], NOW_US + 2)
+    store.ledger.ship("j", 2**40, Load([]), NOW_US)
+    store.ledger.ship("j", 5, Load([]), NOW_US + 1)
+    store.ledger.ship("i", 7, Load([]), NOW_US + 2)
     assert store.ledger.find_position("j") == 2**40
     assert store.ledger.list_journals() == [
         JournalRow("i", 7, NOW_US + 2),
@@ -121,7 +120,9 @@ def test_the_position_only_goes_forward(store: Store) -> None:
 def test_a_removed_journal_gives_back_its_leases(store: Store) -> None:
     for journal in ("j", "i"):
         grant(store, journal, WINDOWS[0], 10)
-        store.ledger.ship(journal, 1, [make_posting(journal, (Charge(WINDOWS[0], 3),))], NOW_US)
+        store.ledger.ship(
+            journal, 1, Load([make_posting(journal, (Charge(WINDOWS[0], 3),))]), NOW_US
+        )
     store.ledger.remove_leases("j")
     assert find_granted(store, "j") == {}
     assert store.ledger.find_position("j") == 1
@@ -140,7 +141,7 @@ def test_shippers_side_by_side_lose_and_double_nothing(store: Store) -> None:
         try:
             for number in range(20):
                 own = make_posting(f"{journal}{number}", (Charge(window, 1),))
-                store.ledger.ship(journal, number, [own, shared[number]], NOW_US)
+                store.ledger.ship(journal, number, Load([own, shared[number]]), NOW_US)
         except BaseException as error:  # noqa: BLE001 - shown by the test
             faults.append(error)
 
@@ -157,7 +158,7 @@ def test_shippers_side_by_side_lose_and_double_nothing(store: Store) -> None:
 
 def test_entries_are_listed_page_by_page(store: Store) -> None:
     rows = [make_posting(f"e{number}", at_us=NOW_US + number // 2) for number in range(7)]
-    store.ledger.ship("j", 1, rows, NOW_US)
+    store.ledger.ship("j", 1, Load(rows), NOW_US)
     seen: list[str] = []
     after: tuple[int, str] | None = None
     while page := store.ledger.list_entries(NOW_US, NOW_US + 3, after, 2):
@@ -174,7 +175,7 @@ def test_attempts_are_listed_page_by_page(store: Store) -> None:
         )
         for number in range(4)
     ]
-    store.ledger.ship("j", 1, rows, NOW_US)
+    store.ledger.ship("j", 1, Load(rows), NOW_US)
     seen: list[tuple[str, int]] = []
     after: tuple[int, str, int] | None = None
     while page := store.ledger.list_attempts(NOW_US, NOW_US + 2, after, 5):
@@ -187,7 +188,7 @@ def test_attempts_are_listed_page_by_page(store: Store) -> None:
 def test_a_single_attempt_is_read_off_its_entry(store: Store) -> None:
     told = msgspec.structs.replace(make_posting("told", at_us=NOW_US + 1), attempts=())
     refused = msgspec.structs.replace(make_posting("refused", attempts=0), attempts=())
-    store.ledger.ship("j", 1, [told, refused], NOW_US)
+    store.ledger.ship("j", 1, Load([told, refused]), NOW_US)
     found = store.ledger.find_entry("told")
     assert found is not None
     entry = told.entry
@@ -231,7 +232,7 @@ def test_new_costs_reach_entries_and_sums(
             make_posting(f"e{number}", **given),
             attempts=() if told and len(tries) == 1 else attempts,
         )
-        store.ledger.ship("j", number, [posting], NOW_US)
+        store.ledger.ship("j", number, Load([posting]), NOW_US)
     changes = [CostRow(f"e{number}", count, cost) for (number, count), cost in after.items()]
     changed = store.ledger.change_costs(changes)
     entries = list_all(store)
@@ -252,7 +253,7 @@ def test_new_costs_reach_entries_and_sums(
 @pytest.mark.parametrize("limit", [1, 2, 100])
 def test_old_entries_go_and_the_sums_of_their_days_stay(store: Store, limit: int) -> None:
     old = [make_posting(f"old{number}", at_us=NOW_US - number - 1) for number in range(3)]
-    store.ledger.ship("j", 1, [*old, make_posting("new")], NOW_US)
+    store.ledger.ship("j", 1, Load([*old, make_posting("new")]), NOW_US)
     days = list_days(store)
     removed = []
     while count := store.ledger.remove_before(NOW_US, limit):
@@ -272,7 +273,7 @@ def test_the_sums_of_days_go_day_by_day(store: Store) -> None:
             make_posting(f"{day}{model}", at_us=NOW_US + day * DAY_US, model=model)
             for model in "mn"
         ]
-        store.ledger.ship("j", day, rows, NOW_US)
+        store.ledger.ship("j", day, Load(rows), NOW_US)
     assert store.ledger.remove_days_before(TODAY) == 0
     assert store.ledger.remove_days_before(TODAY + 2) == 2
     assert [row.day for row in list_days(store)] == [TODAY + 1] * 2 + [TODAY + 2] * 2

@@ -92,7 +92,7 @@ def add_up(calls: Iterable[EntryRow]) -> Sums:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(choice=CHOICES, by=st.lists(st.sampled_from(PARTS), min_size=1, unique=True))
 def test_the_sums_are_those_of_the_calls(used: Store, choice: Choice, by: list[Part]) -> None:
     wanted = defaultdict(list)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 
+from trunkline.store.load import Load
 from trunkline.store.posting import DAY_US, EntryRow, Posting
 from trunkline.store.store import Store
 
@@ -77,4 +78,4 @@ def make_calls(count: int) -> list[EntryRow]:
 def ship_calls(store: Store, calls: Iterable[EntryRow]) -> None:
     """Put calls into the store, as a worker's shipper does."""
     postings = [Posting(call, ()) for call in calls]
-    store.ledger.ship("journal", 1, postings, 1)
+    store.ledger.ship("journal", 1, Load(postings), 1)

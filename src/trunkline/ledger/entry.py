@@ -117,14 +117,14 @@ def sum_attempts(attempts: Sequence[Attempt]) -> tuple[Tokens, int | None, Usage
     """
     if len(attempts) == 1:
         only = attempts[0]
-        return only.tokens, _find_cost(only), only.usage_source
+        return only.tokens, find_cost(only), only.usage_source
     sums = [0] * _KINDS
     cost_micros: int | None = 0
     source: UsageSource | None = None
     for attempt in attempts:
         for kind, number in enumerate(msgspec.structs.astuple(attempt.tokens)):
             sums[kind] += number
-        cost = _find_cost(attempt)
+        cost = find_cost(attempt)
         cost_micros = None if cost is None or cost_micros is None else cost_micros + cost
         if reached_model(attempt) and (
             source is None or _STRENGTH[attempt.usage_source] < _STRENGTH[source]
@@ -143,7 +143,8 @@ def reached_model(attempt: Attempt) -> bool:
     )
 
 
-def _find_cost(attempt: Attempt) -> int | None:
+def find_cost(attempt: Attempt) -> int | None:
+    """What an attempt cost: 0 without any tokens, None where its model has no price."""
     if attempt.cost_micros is None and attempt.tokens == NO_TOKENS:
         return 0
     return attempt.cost_micros

@@ -25,6 +25,7 @@ from zlib import crc32
 import msgspec
 
 from trunkline.ledger.entry import Entry, Opening
+from trunkline.ledger.recent import Recent
 from trunkline.ledger.segment import (
     ATTEMPT,
     ENTRY,
@@ -52,6 +53,8 @@ NOTE_SEGMENTS: Final = 64
 CARRY_SHARE: Final = 16
 """A new segment begins with openings from old ones, in at most this part of it."""
 
+_DECODE: Final = msgspec.msgpack.Decoder(Entry).decode
+
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +65,8 @@ class JournalFullError(Exception):
 class Journal:
     """A worker's journal. Every method is called by the thread of the event loop, but ``release``.
 
-    ``dropped`` counts the records that could not be written.
+    ``dropped`` counts the records that could not be written; ``recent`` has the entries that were
+    written last.
 
     Args:
         directory: the journal's own folder.
@@ -76,6 +80,7 @@ class Journal:
     ) -> None:
         self.directory = directory
         self.dropped = 0
+        self.recent = Recent()
         self._lock = lock
         self._stock = Stock(directory, segment_bytes, clock)
         self._encode = msgspec.msgpack.Encoder().encode
@@ -214,8 +219,9 @@ class Journal:
             if size > room or size > self._largest:
                 payload = self._trim(entry, (min(room, self._largest) & -8) - WORD_BYTES)
                 size = len(payload) + 15 & -8
+                entry = _DECODE(payload)
             self._room = room - size
-            self._write(ENTRY, payload)
+            self._write(ENTRY, payload, entry)
             del self._calls[entry.opening.id]
             if self._tries:
                 self._tries.pop(entry.opening.id, None)
@@ -264,8 +270,9 @@ class Journal:
         payload = self._encode(entry)
         if len(payload) > SETTLE_BYTES:
             payload = self._trim(entry, SETTLE_BYTES)
+            entry = _DECODE(payload)
         self._room -= len(payload) + 15 & -8
-        self._write(ENTRY, payload)
+        self._write(ENTRY, payload, entry)
 
     def _trim(self, entry: Entry, limit: int) -> bytes:
         payload = trim_entry(entry, self._encode, limit)
@@ -279,8 +286,12 @@ class Journal:
             _log.error("%s", fault)
             self._fault = fault
 
-    def _write(self, kind: int, payload: bytes) -> None:
-        """Copy a record into the map; what makes it be there, its first word, comes last."""
+    def _write(self, kind: int, payload: bytes, entry: Entry | None = None) -> None:
+        """Copy a record into the map; what makes it be there, its first word, comes last.
+
+        The shipper's thread may look at any moment: an entry is in ``recent`` before ``position``
+        is behind it.
+        """
         start = self._at
         end = start + WORD_BYTES + len(payload)
         if end > self._end:
@@ -290,7 +301,10 @@ class Journal:
         self._bytes[start + WORD_BYTES : end] = payload
         word = crc32(payload, self._seed ^ kind) << 32 | kind << 24 | len(payload)
         self._words[start >> 3] = word
-        self._at = end + 7 & -8
+        at = end + 7 & -8
+        if entry is not None:
+            self.recent.add(entry, self._number << 32 | at)
+        self._at = at
 
     def _turn(self) -> None:
         """Go on in the next segment, which is there as long as the count of the room is right."""
@@ -303,9 +317,9 @@ class Journal:
             old.close()
         self._segment = new
         self._bytes, self._words = new.bytes, new.words
-        self._number = new.number
-        self._seed = seed_crc(new.number)
         self._at, self._end = HEADER_BYTES, self._size
+        self._number = new.number  # after the offset: ``position`` must never be ahead
+        self._seed = seed_crc(new.number)
         self._carry()
 
     def _carry(self) -> None:

@@ -11,6 +11,9 @@ holds all there is to know of its call, so a live journal is shipped without a l
 4. ``journal.release(batch.position)``, so that segments can go. Log ``batch.damages``.
 5. Go on with 2; wait a moment before that if ``batch.more`` is False.
 
+While the shipper keeps up it takes entries and their positions from ``journal.recent`` in step 2,
+as the worker wrote them; it reads what is missing there.
+
 An entry can come twice, as the worker may be killed, or the answer to a commit be lost: its id
 makes it count once. The stored position must never be ahead of the entries that are stored.
 
@@ -30,6 +33,7 @@ A worker that stops cleanly closes its journal and may adopt it like anybody els
 
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -61,11 +65,12 @@ BATCH_RECORDS: Final = 2000
 Record = Opening | Tried | Entry
 """What a journal holds: a call begins, goes on at another target, has ended."""
 
-_DECODERS: Final[dict[int, msgspec.msgpack.Decoder[Record]]] = {
-    OPENING: msgspec.msgpack.Decoder(Opening),
-    ATTEMPT: msgspec.msgpack.Decoder(Tried),
-    ENTRY: msgspec.msgpack.Decoder(Entry),
+_DECODE: Final[dict[int, Callable[[bytes], Record]]] = {
+    OPENING: msgspec.msgpack.Decoder(Opening).decode,
+    ATTEMPT: msgspec.msgpack.Decoder(Tried).decode,
+    ENTRY: msgspec.msgpack.Decoder(Entry).decode,
 }
+_UNREADABLE: Final = (KeyError, msgspec.DecodeError, UnicodeDecodeError)
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -213,13 +218,20 @@ class _Reader:
         return begun
 
     def _take(self, frames: list[Frame], number: int) -> None:
-        for frame in frames:
-            try:
-                self.records.append(_DECODERS[frame.kind].decode(frame.payload))
-            except (KeyError, msgspec.DecodeError, UnicodeDecodeError) as error:
-                size = pad(WORD_BYTES + len(frame.payload))
-                reason = f"a record that this version cannot read ({type(error).__name__})"
-                self.damages.append(Damage(number, frame.end - size, size, reason))
+        try:
+            self.records += [_DECODE[kind](payload) for kind, payload, _ in frames]
+        except _UNREADABLE:  # then it is worth it to see which
+            for frame in frames:
+                self._take_one(frame, number)
+
+    def _take_one(self, frame: Frame, number: int) -> None:
+        kind, payload, offset = frame
+        try:
+            self.records.append(_DECODE[kind](payload))
+        except _UNREADABLE as error:
+            size = pad(WORD_BYTES + len(payload))
+            reason = f"a record that this version cannot read ({type(error).__name__})"
+            self.damages.append(Damage(number, offset, size, reason))
 
 
 class Adopted:

@@ -17,7 +17,7 @@ import os
 import sys
 from errno import EINVAL, ENOSYS, EOPNOTSUPP
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 from zlib import crc32
 
 import msgspec
@@ -41,6 +41,8 @@ WORD_BYTES: Final = 8
 _MAGIC: Final = int.from_bytes(b"trunk\0j\1", "little")
 _FILL_BYTES: Final = 1024 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
+_LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)
+"""Where the halves of a word stand: length and kind, and the CRC."""
 
 Ending = Literal["more", "cut", "open", "sealed", "damaged"]
 """Why reading stopped: enough was read; the record goes on behind what was read; nothing is
@@ -55,12 +57,8 @@ class Tried(msgspec.Struct, frozen=True, array_like=True):
     target: str
 
 
-class Frame(NamedTuple):
-    """A record as it stands in a segment; ``end`` is the offset of the next one."""
-
-    kind: int
-    payload: bytes
-    end: int
+Frame = tuple[int, bytes, int]
+"""A record as it stands in a segment: its kind, its payload, and its offset."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -206,30 +204,29 @@ def parse_records(
     frames: list[Frame] = []
     seed = seed_crc(number)
     at, end = 0, len(data)
-    whole = end & -WORD_BYTES
-    words = memoryview(data)[:whole].cast("Q")
+    halves = memoryview(data)[: end & -WORD_BYTES].cast("I")
+    lows, highs = halves[_LOW:], halves[_HIGH:]
     for passed in range(limit):
-        ending: Ending | None = None
-        word = words[at >> 3] if at + WORD_BYTES <= end else 0
-        kind, length = word >> 24 & 0xFF, word & 0xFFFFFF
         start = at + WORD_BYTES
-        after = start + length
+        low = lows[at >> 2] if start <= end else 0
+        after = start + (low & 0xFFFFFF)
         if after > end:
-            ending = "cut"
-        elif word == 0:
-            ending = "open"
-        elif kind in kinds or kind not in KINDS:
-            payload = data[start:after]
-            if crc32(payload, seed ^ kind) != word >> 32:
-                ending = "damaged"
-            elif kind == END:
-                ending = "sealed"
-            else:
-                frames.append(Frame(kind, payload, offset + (after + 7 & -8)))
-        if ending is not None:
-            return Piece(frames, offset + at, ending, passed)
+            return Piece(frames, offset + at, "cut", passed)
+        kind = low >> 24
+        if kind in kinds or kind not in KINDS:
+            payload, crc = data[start:after], highs[at >> 2]
+            if not low or kind == END or crc32(payload, seed ^ kind) != crc:
+                return Piece(frames, offset + at, _tell_ending(low, crc, seed), passed)
+            frames.append((kind, payload, offset + at))
         at = after + 7 & -8
     return Piece(frames, offset + at, "more", limit)
+
+
+def _tell_ending(low: int, crc: int, seed: int) -> Ending:
+    """What a word says that has no record behind it."""
+    if low == crc == 0:
+        return "open"
+    return "sealed" if low == END << 24 and crc == seed ^ END else "damaged"
 
 
 def count_behind(path: Path, offset: int) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.ledger.journal import Journal
 from trunkline.ledger.recovery import (
+    BATCH_RECORDS,
     SHIPPED,
     Adopted,
     Batch,
@@ -26,11 +27,11 @@ from trunkline.ledger.recovery import (
     list_journals,
     read_records,
 )
-from trunkline.ledger.row import make_posting
+from trunkline.ledger.row import make_load
 from trunkline.ledger.segment import ENTRY, SEGMENT_BYTES
 from trunkline.store.database import explain_error
 from trunkline.store.ledger import Ledger
-from trunkline.store.posting import Posting, sum_charges
+from trunkline.store.load import Load
 from trunkline.terms import Charge
 
 BATCH: Final = 500
@@ -90,9 +91,10 @@ class Shipper:
         self._pace = pace or Pace()
         self._clock = clock
         self._on_shipped = on_shipped
-        self._position = 0
+        self._position = 0  # behind the last entry that is shipped, as far as that is stored
+        self._reached = 0  # up to here nothing is left to ship
         self._even_at_us = clock()
-        self._read: tuple[Batch, list[Posting]] | None = None
+        self._read: tuple[Batch, Load, int] | None = None
         self._swept_at_us = 0
         self._stopping = False
         self._awake = threading.Event()
@@ -108,7 +110,7 @@ class Shipper:
         goal = self._journal.position
         self._awake.set()
         with self._moved:
-            return self._moved.wait_for(lambda: self._position >= goal, timeout_s)
+            return self._moved.wait_for(lambda: self._reached >= goal, timeout_s)
 
     def stop(self, timeout_s: float) -> bool:
         """Close the journal, ship the rest of it, and remove it; no call may be open any more.
@@ -129,14 +131,14 @@ class Shipper:
     @property
     def waiting_bytes(self) -> int:
         """How much the journal says that is not shipped yet, about."""
-        goal, position = self._journal.position, self._position
+        goal, position = self._journal.position, self._reached
         segments = (goal >> 32) - max(1, position >> 32)
         return max(0, segments * SEGMENT_BYTES + (goal & 0xFFFFFFFF) - (position & 0xFFFFFFFF))
 
     @property
     def waiting_s(self) -> float:
         """For how long the oldest record that is not shipped has waited, at most; 0 without any."""
-        if self._position >= self._journal.position:
+        if self._reached >= self._journal.position:
             return 0.0
         return max(0, self._clock() - self._even_at_us) / 1_000_000
 
@@ -166,44 +168,50 @@ class Shipper:
 
         Called by the thread, or by somebody else before there is one.
         """
-        if self._position >= self._journal.position:
+        if self._reached >= self._journal.position:
             self._even_at_us = self._clock()
             return False
         any_shipped = False
         more = True
         while more:
             began_us = self._clock()
-            batch, postings = self._read_own()
-            if postings:
+            batch, load, reached = self._read_own()
+            if load.count:
                 journal_id = self._journal.directory.name
-                self.shipped += self._ledger.ship(
-                    journal_id, batch.position, postings, self._clock()
-                )
-                self._tell_shipped(postings)
+                self.shipped += self._ledger.ship(journal_id, batch.position, load, self._clock())
+                self._tell_shipped(load)
                 any_shipped = True
             self._read = None
             self._note_damages(self._journal.directory, batch)
+            self._position = batch.position
             self._journal.release(batch.position)
             with self._moved:
-                self._position = batch.position
+                self._reached = reached
                 self._moved.notify_all()
             more = batch.more
         self._even_at_us = began_us
         return any_shipped
 
-    def _read_own(self) -> tuple[Batch, list[Posting]]:
-        """The next batch: again the same if it could not be shipped."""
+    def _read_own(self) -> tuple[Batch, Load, int]:
+        """The next batch, and up to where nothing is left then; the same if it was not shipped."""
         if self._read is None:
-            batch = read_records(self._journal.directory, self._position, kinds=_ENTRIES)
-            self._read = batch, [make_posting(entry) for entry in batch.entries]
+            goal = self._journal.position  # asked first: what comes later is not in the batch
+            recent = self._journal.recent.take(self._position, BATCH_RECORDS)
+            if recent is None:
+                batch = read_records(self._journal.directory, self._position, kinds=_ENTRIES)
+                self._read = batch, make_load(batch.entries), batch.position
+            else:
+                entries, position = recent
+                more = len(entries) == BATCH_RECORDS
+                batch = Batch([], position, more, [])
+                self._read = batch, make_load(entries), position if more else max(goal, position)
         return self._read
 
-    def _tell_shipped(self, postings: list[Posting]) -> None:
-        charges = sum_charges(charge for posting in postings for charge in posting.charges)
-        if not charges:
+    def _tell_shipped(self, load: Load) -> None:
+        if not load.charges:
             return
         try:
-            self._on_shipped(charges)
+            self._on_shipped(load.charges)
         except Exception:  # noqa: BLE001 - it is shipped all the same
             _log.exception("what was shipped could not be noted")
 
@@ -258,15 +266,15 @@ class Shipper:
         while more:
             batch = adopted.read_records(position, kinds=_ENTRIES)
             position, more = batch.position, batch.more
-            postings = [make_posting(entry) for entry in batch.entries]
-            if postings:
-                self.shipped += self._ledger.ship(journal_id, position, postings, self._clock())
+            load = make_load(batch.entries)
+            if load.count:
+                self.shipped += self._ledger.ship(journal_id, position, load, self._clock())
             self._note_damages(adopted.directory, batch)
             if not self._may_go_on(adopted):
                 return False
-        lost = [make_posting(entry) for entry in adopted.list_lost()]
+        lost = adopted.list_lost()
         for start in range(0, len(lost) + 1, BATCH):
-            part = lost[start : start + BATCH]
+            part = make_load(lost[start : start + BATCH])
             last = start + BATCH > len(lost)
             self.shipped += self._ledger.ship(
                 journal_id, SHIPPED if last else position, part, self._clock()

@@ -43,16 +43,14 @@ class Bulk(Generic[Row]):
             text = msgspec.json.encode(rows).decode()
             connection.exec_driver_sql(self._postgres, (text,))
             return
-        astuple = msgspec.structs.astuple
-        done = 0
-        if self._sqlite_many:
-            while len(rows) - done >= ROWS:
-                part = rows[done : done + ROWS]
-                values = tuple(chain.from_iterable(map(astuple, part)))
-                connection.exec_driver_sql(self._sqlite_many, values)
-                done += ROWS
+        values = list(map(msgspec.structs.astuple, rows))
+        done = len(rows) - len(rows) % ROWS if self._sqlite_many else 0
+        if done:
+            starts = range(0, done, ROWS)
+            many = [tuple(chain.from_iterable(values[at : at + ROWS])) for at in starts]
+            connection.exec_driver_sql(self._sqlite_many, many)
         if done < len(rows):
-            connection.exec_driver_sql(self._sqlite, [astuple(row) for row in rows[done:]])
+            connection.exec_driver_sql(self._sqlite, values[done:])
 
 
 def make_addition(table: Table, kind: type[Row], *, add_up: Sequence[str] = ()) -> Bulk[Row]:

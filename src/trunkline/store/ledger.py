@@ -5,6 +5,7 @@ here already changes nothing, so that a batch may be sent again whenever its fat
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -15,14 +16,13 @@ from trunkline.store.attempt import TRIES
 from trunkline.store.bulk import POSTGRES, find_present, list_columns, make_addition, make_change
 from trunkline.store.cost import CostRow, PricedAttempt, change_attempts
 from trunkline.store.database import Database
+from trunkline.store.load import Load, sum_days
 from trunkline.store.posting import (
     DAY_KEYS,
     AttemptRow,
     DayRow,
     EntryRow,
     Posting,
-    sum_charges,
-    sum_days,
 )
 from trunkline.store.schema import (
     ATTEMPTS,
@@ -32,6 +32,7 @@ from trunkline.store.schema import (
     LEASES,
     USAGE_DAYS,
 )
+from trunkline.store.series import add_series
 from trunkline.terms import Charge, Window
 
 
@@ -96,7 +97,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def ship(self, journal_id: str, position: int, postings: Sequence[Posting], now_us: int) -> int:
+    def ship(self, journal_id: str, position: int, load: Load, now_us: int) -> int:
         """Add what a journal holds up to a position, in one transaction; returns how many were new.
 
         An entry that is here already changes nothing. What the others are charged moves from the
@@ -105,7 +106,7 @@ class Ledger:
         Args:
             journal_id: the journal's.
             position: where the next batch begins; a lower one than before is ignored.
-            postings: may hold an entry several times.
+            load: may hold an entry several times.
             now_us: noted as the time of the journal's last batch.
         """
         moved = {"id": journal_id, "position": position, "changed_at_us": now_us}
@@ -115,11 +116,11 @@ class Ledger:
             try:
                 # As a rule all of them are new, and then nobody has to look.
                 with connection.begin_nested():
-                    _add_postings(connection, journal_id, postings)
-                added = len(postings)
+                    _add_load(connection, journal_id, load)
+                added = load.count
             except IntegrityError:
-                new = _list_new(connection, postings)
-                _add_postings(connection, journal_id, new)
+                new = _list_new(connection, load.list_postings())
+                _add_load(connection, journal_id, Load(new))
                 added = len(new)
             connection.execute(_CHANGE_POSITION, moved)
             return added
@@ -289,13 +290,17 @@ def _list_new(connection: Connection, postings: Sequence[Posting]) -> list[Posti
     return [given[key] for key in given if key not in present]
 
 
-def _add_postings(connection: Connection, journal_id: str, postings: Sequence[Posting]) -> None:
-    _ADD_ENTRIES.run(connection, [posting.entry for posting in postings])
-    _ADD_ATTEMPTS.run(connection, [attempt for posting in postings for attempt in posting.attempts])
-    _ADD_DAYS.run(connection, sum_days(posting.entry for posting in postings))
-    charges = sum_charges(charge for posting in postings for charge in posting.charges)
-    _ADD_SPENDING.run(connection, [_make_spending(charge) for charge in charges])
-    _USE_LEASES.run(connection, [_make_use(journal_id, charge) for charge in charges])
+def _add_load(connection: Connection, journal_id: str, load: Load) -> None:
+    entries = [posting.entry for posting in load.postings]
+    if connection.dialect.name == POSTGRES:
+        entries += chain.from_iterable(series.list_entries() for series in load.series)
+    else:
+        add_series(connection, load.series)
+    _ADD_ENTRIES.run(connection, entries)
+    _ADD_ATTEMPTS.run(connection, [each for posting in load.postings for each in posting.attempts])
+    _ADD_DAYS.run(connection, sum_days(load))
+    _ADD_SPENDING.run(connection, [_make_spending(charge) for charge in load.charges])
+    _USE_LEASES.run(connection, [_make_use(journal_id, charge) for charge in load.charges])
 
 
 def _make_spending(charge: Charge) -> _Spending:

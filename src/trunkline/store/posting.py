@@ -1,15 +1,14 @@
-"""Rows of the ledger: what one call adds to the tables, and what many add to the sums of a day.
+"""Rows of the ledger: what one call adds to the tables, and the sums of a day.
 
 The fields are the tables' columns. Texts hold no NUL, which PostgreSQL cannot store; whoever makes
 the rows sees to that.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from trunkline.terms import Charge, Window
+from trunkline.terms import Charge
 
 DAY_US: Final = 86_400_000_000
 
@@ -105,40 +104,3 @@ class Posting(msgspec.Struct, frozen=True, gc=False):
     entry: EntryRow
     attempts: tuple[AttemptRow, ...]
     charges: tuple[Charge, ...] = ()
-
-
-def sum_days(entries: Iterable[EntryRow]) -> list[DayRow]:
-    """What entries add to the sums of their days, ordered by key."""
-    sums: dict[tuple[int, str, str, str], list[int]] = {}
-    for entry in entries:
-        key = (entry.at_us // DAY_US, entry.account_id, entry.key_id, entry.model)
-        found = sums.get(key)
-        if found is None:
-            found = sums[key] = [0] * 12
-        status, cost_micros = entry.status, entry.cost_micros
-        found[0] += 1
-        if status != "complete":
-            found[1] += status in {"failed", "refused"}
-        if cost_micros is None:
-            found[2] += 1
-        else:
-            found[11] += cost_micros
-        if status == "lost" or (entry.usage_source == "none" and status != "refused"):
-            found[3] += 1
-        found[4] += entry.input_tokens
-        found[5] += entry.output_tokens
-        found[6] += entry.cached_tokens
-        found[7] += entry.cache_write_tokens
-        found[8] += entry.reasoning_tokens
-        found[9] += entry.audio_input_tokens
-        found[10] += entry.audio_output_tokens
-    return [DayRow(*key, *sums[key]) for key in sorted(sums)]
-
-
-def sum_charges(charges: Iterable[Charge]) -> list[Charge]:
-    """Charges with one for each window, in the windows' order: all writers lock them in it."""
-    sums: dict[Window, int] = {}
-    for charge in charges:
-        sums[charge.window] = sums.get(charge.window, 0) + charge.amount
-    ordered = sorted(sums, key=msgspec.structs.astuple)
-    return [Charge(window, sums[window]) for window in ordered if sums[window]]
