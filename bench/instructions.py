@@ -12,6 +12,7 @@ import http.client
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -40,16 +41,19 @@ def control(*words: str) -> None:
 
 
 def ask(server: Server, route: Route, calls: int) -> None:
-    """Ask so often, one after the other, on one connection."""
+    """Ask so often, one after the other, on one connection; each request is one write."""
     body = build_body(route, server.model, stream=False)
-    headers = {"content-type": "application/json", **server.headers}
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    for _ in range(calls):
-        connection.request("POST", route.path, body, headers)
-        answer = connection.getresponse()
-        if answer.status != 200 or not answer.read():
-            raise BenchError(f"{route.path}: {answer.status}")
-    connection.close()
+    fields = {"content-type": "application/json", "content-length": str(len(body))}
+    fields |= {"host": f"127.0.0.1:{server.port}", **server.headers}
+    lines = [f"POST {route.path} HTTP/1.1", *(f"{name}: {fields[name]}" for name in fields)]
+    request = "\r\n".join([*lines, "\r\n"]).encode() + body
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        for _ in range(calls):
+            connection.sendall(request)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            if answer.status != 200 or not answer.read():
+                raise BenchError(f"{route.path}: {answer.status}")
 
 
 def count(calls: int) -> dict[str, float]:

@@ -19,6 +19,7 @@ from trunkline.catalog import read_catalog
 from trunkline.ledger.recovery import list_journals, read_records
 from trunkline.settings import read_settings
 from trunkline.store.store import open_store
+from trunkline.wishes import read_wishes
 
 PEPPER = bytes(32)
 SINGLE = """
@@ -40,6 +41,7 @@ class Watch:
 
     def __init__(self, body: dict[str, Any], look: Callable[[], list[str]]) -> None:
         self.headers: Mapping[bytes, bytes] = {b"x-api-key": KEY.encode()}
+        self.wishes = read_wishes(self.headers)
         self.found: list[str] | None = None
         self.written = b""
         self._body = json.dumps(body).encode()

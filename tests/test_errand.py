@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
-from trunkline.errand import Errand, Signal, make_waiter
+from trunkline.errand import Errand, Signal
 
 
 def start(coroutine: Coroutine[Any, Any, None]) -> tuple[Errand, list[Errand]]:
@@ -35,7 +36,7 @@ async def test_a_signal_resumes_it_inside_set_result() -> None:
 
     async def work() -> None:
         nonlocal waiter
-        waiter = make_waiter(asyncio.get_running_loop())
+        waiter = Signal(asyncio.get_running_loop())
         await waiter
         said.append("resumed")
 
@@ -53,7 +54,7 @@ async def test_a_signal_resumes_it_inside_set_result() -> None:
 
 async def test_a_signal_that_is_set_is_not_waited_for() -> None:
     async def work() -> None:
-        signal = Signal()
+        signal = Signal(asyncio.get_running_loop())
         signal.set_result(None)
         await signal
 
@@ -61,12 +62,45 @@ async def test_a_signal_that_is_set_is_not_waited_for() -> None:
     assert len(ended) == 1
 
 
-async def test_in_a_task_the_waiter_is_a_future() -> None:
+async def test_a_task_waits_for_a_signal_as_for_a_future() -> None:
     loop = asyncio.get_running_loop()
-    waiter = make_waiter(loop)
-    assert isinstance(waiter, asyncio.Future)
-    loop.call_soon(waiter.set_result, None)
-    await waiter
+    place = ContextVar("place", default="outside")
+    said: list[str] = []
+
+    async def work(signal: Signal) -> None:
+        place.set("inside")
+        await signal
+        said.append(place.get())
+
+    signal = Signal(loop)
+    task = loop.create_task(work(signal))
+    await asyncio.sleep(0)
+    signal.set_result(None)
+    assert said == []  # not in here: a task takes its steps in turns of the loop
+    await task
+    assert said == ["inside"]
+
+
+async def test_a_task_that_waits_for_a_signal_can_be_cancelled() -> None:
+    loop = asyncio.get_running_loop()
+    signal = Signal(loop)
+
+    async def work() -> None:
+        await signal
+
+    task = loop.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert signal.done()
+    assert signal.cancel() is False
+
+
+async def test_a_task_may_bound_its_wait_for_a_signal() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await Signal(asyncio.get_running_loop())
 
 
 @pytest.mark.parametrize(
@@ -103,7 +137,7 @@ async def test_cancelling_throws_where_it_waits(kind: str) -> None:
     async def work() -> None:
         try:
             if kind == "signal":
-                await Signal()
+                await Signal(asyncio.get_running_loop())
             elif inner is not None:
                 await inner
             else:
@@ -129,7 +163,7 @@ async def test_a_cancelled_errand_may_still_say_its_last_words() -> None:
 
     async def work() -> None:
         try:
-            await Signal()
+            await Signal(asyncio.get_running_loop())
         except asyncio.CancelledError:
             await asyncio.sleep(0)
             said.append("last words")
@@ -158,7 +192,7 @@ async def test_what_it_fails_with_is_told_to_the_loop() -> None:
 
 
 async def test_a_late_signal_does_not_touch_what_was_cancelled() -> None:
-    signal = Signal()
+    signal = Signal(asyncio.get_running_loop())
 
     async def work() -> None:
         await signal

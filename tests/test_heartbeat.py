@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from trunkline.heartbeat import PING, Heartbeat
+from trunkline.wishes import Wishes
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
@@ -32,6 +33,7 @@ class FakeExchange:
 
     method = "POST"
     headers: Mapping[bytes, bytes] = {}
+    wishes = Wishes()
     gone = False
     idle_s = 60.0
 

@@ -23,6 +23,7 @@ from trunkline.catalog import Catalog, ProviderSettings
 from trunkline.exchange import Exchange
 from trunkline.ledger.report import make_report
 from trunkline.observe.metrics import Family, Sample, write_metrics
+from trunkline.outbox import Outbox
 from trunkline.policy import ModelRoutingSettings
 from trunkline.providers.fetch import Fetcher
 from trunkline.providers.gate import Gate, GateRule, list_gate_families
@@ -75,7 +76,7 @@ class Blueprint(msgspec.Struct, frozen=True):
 
 
 class Gateway:
-    """The gateway as an ASGI application; ``inference`` is for the direct door.
+    """The gateway as an ASGI application; ``inference`` and ``outbox`` are for the direct door.
 
     Args:
         relay: serves inference calls.
@@ -97,6 +98,7 @@ class Gateway:
         self._openers = openers
         self._prefixes = [prefix for prefix in prefixes if prefix]
         self._closers = closers
+        self.outbox = Outbox()
         self.inference: dict[bytes, Callable[[Exchange], Coroutine[Any, Any, None]]] = {
             path: partial(relay.handle, form=form)
             for path, form in expand_inference(prefixes).items()

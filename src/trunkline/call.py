@@ -37,7 +37,7 @@ class Reading(Protocol):
         """Why the answer ended; None before it has."""
 
 
-class Call(msgspec.Struct):
+class Call(msgspec.Struct, gc=False):
     """What the gateway knows of one client request while it serves it; changes as it goes.
 
     Args:
@@ -76,13 +76,13 @@ class Call(msgspec.Struct):
 
     def begin_attempt(self, target: str, now_ns: int) -> None:
         """Forget what the attempt before had told."""
+        if self.attempts:
+            self.first_ns = self.sent = 0
+            self.caller_paid = False
+            self.readings = []
         self.attempts += 1
         self.target = target
         self.begun_ns = now_ns
-        self.first_ns = 0
-        self.sent = 0
-        self.caller_paid = False
-        self.readings = []
 
     def adopt(self, other: "Call") -> None:
         """Go on with an attempt that was made beside the newest one, and knows of it."""
@@ -105,4 +105,4 @@ def make_request_id(now_ns: int) -> str:
     random ones do.
     """
     number = (now_ns // 1_000_000) << 52 | random.getrandbits(52)
-    return f"req_{number:024x}"
+    return "req_" + number.to_bytes(12).hex()

@@ -86,9 +86,10 @@ class Courier:
         """Send one request; a status other than 2xx is a failure."""
         provider = self._providers[target.key]
         body = pair.write_request()
-        key = _read_caller_key(job.exchange.headers) if target.row.caller_key else ""
-        call = job.call
-        call.caller_paid = bool(key)
+        call, key = job.call, ""
+        if target.row.caller_key:
+            key = _read_vendor_key(job.exchange.wishes.vendor_key)
+            call.caller_paid = bool(key)
         gate, place = provider.gate, None
         if gate is not None:
             place = gate.enter(job.seat) or await _wait(gate, job)
@@ -107,7 +108,8 @@ class Courier:
             if place is not None:
                 place.leave()
             raise
-        response.place = place  # which is left when the answer is closed
+        if place is not None:
+            response.place = place  # which is left when the answer is closed
         if 200 <= response.status < 300:
             return response
         call.sent -= 1
@@ -159,13 +161,13 @@ async def _wait(gate: Gate, job: Job) -> Place:
         call.upstream_ns += time.perf_counter_ns() - asked_ns
 
 
-def _read_caller_key(headers: Mapping[bytes, bytes]) -> str:
+def _read_vendor_key(header: bytes | None) -> str:
     """The caller's own key for OpenAI, "" where there is none.
 
     Raises:
         GatewayError: ``invalid_request`` for what cannot stand in a header.
     """
-    key = headers.get(b"x-openai-api-key", b"").decode("latin-1").strip()
+    key = (header or b"").decode("latin-1").strip()
     if key and not (key.isascii() and key.isprintable()):
         raise GatewayError(
             "invalid_request", "x-openai-api-key: expected printable ASCII.", param=None

@@ -31,12 +31,12 @@ _T = TypeVar("_T")
 ANSWER_LIMIT_BYTES: Final = 256 * 1024 * 1024
 HELD_LIMIT_BYTES: Final = 1024 * 1024
 """What a stream may hold before its first content."""
-_JSON: Final = b"content-type: application/json\r\n"
+_JSON: Final = "content-type: application/json\r\nx-trunkline-overhead-us: "
 # nginx in front would hold the frames back without the last of them.
 _STREAM: Final = (
-    b"content-type: text/event-stream; charset=utf-8\r\n"
-    b"cache-control: no-cache\r\n"
-    b"x-accel-buffering: no\r\n"
+    "content-type: text/event-stream; charset=utf-8\r\n"
+    "cache-control: no-cache\r\n"
+    "x-accel-buffering: no\r\n"
 )
 
 
@@ -71,12 +71,13 @@ class Job(msgspec.Struct, frozen=True):
 
     def stamp(self) -> Stamp:
         """What the reply carries where its upstream tells no more."""
-        return Stamp(f"chatcmpl-{self.call.id[4:]}", self.request.model, int(time.time()))
+        call = self.call
+        return Stamp(f"chatcmpl-{call.id[4:]}", self.request.model, call.at_us // 1_000_000)
 
     def start(self) -> None:
         """Decide the status of a streamed answer."""
         self.exchange.idle_s = self.deadlines.idle_s
-        self.exchange.start(200, _STREAM + _tell(self.call))
+        self.exchange.start(200, _write_head(_STREAM, self.call))
 
 
 async def deliver_whole(job: Job, pair: Pair, response: Response) -> None:
@@ -116,11 +117,12 @@ def answer_whole(job: Job, answer: Answer) -> None:
     """Give the client a whole answer, with the time that the gateway itself took."""
     if job.side is not None:
         job.side.claim()
-    spent_ns = time.perf_counter_ns() - job.call.started_ns - job.call.upstream_ns
-    overhead = b"x-trunkline-overhead-us: %d\r\n" % (spent_ns // 1000)
+    call, exchange = job.call, job.exchange
+    spent_ns = time.perf_counter_ns() - call.started_ns - call.upstream_ns
     job.settle()
-    job.exchange.idle_s = job.deadlines.idle_s
-    job.exchange.answer(200, b"%b%b%b" % (_JSON, _tell(job.call), overhead), answer.body)
+    exchange.idle_s = job.deadlines.idle_s
+    head = _write_head(f"{_JSON}{spent_ns // 1000}\r\n", call)
+    exchange.answer(200, head, answer.body)
 
 
 def count_progress(reply: StreamReply) -> int:
@@ -308,12 +310,12 @@ async def run_all(flows: list[Coroutine[Any, Any, _T]]) -> list[_T]:
     return [task.result() for task in tasks]
 
 
-def _tell(call: Call) -> bytes:
-    """The header lines that say where an answer comes from."""
+def _write_head(first: str, call: Call) -> bytes:
+    """The header lines of an answer: what it is, and where it comes from."""
     changes = f"x-trunkline-changes: {_header(','.join(call.changes))}\r\n" if call.changes else ""
     route = _tell_route(call) if call.route else ""
     return (
-        f"x-request-id: {call.id}\r\nx-trunkline-target: {_header(call.target)}\r\n"
+        f"{first}x-request-id: {call.id}\r\nx-trunkline-target: {_header(call.target)}\r\n"
         f"x-trunkline-attempts: {call.attempts}\r\n{changes}{route}"
     ).encode() + call.left
 

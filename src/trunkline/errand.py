@@ -6,20 +6,27 @@ An errand takes its steps inside the callback that brings the data (docs/decisio
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
+from functools import partial
 from typing import Any
 
+import msgspec
 
-class Signal:
-    """What an errand waits for: one waiter, resumed inside ``set_result``.
 
-    Shaped like the part of ``asyncio.Future`` that a protocol needs of a waiter.
+class Signal(msgspec.Struct, eq=False):
+    """What an errand or a task waits for: one waiter.
+
+    An errand is resumed inside ``set_result``, a task in the loop's next turn: to a task it is a
+    future, as far as a task asks.
+
+    Args:
+        loop: the running loop.
     """
 
-    __slots__ = ("_is_set", "resume")
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self.resume: Callable[[], None] | None = None
+    _loop: asyncio.AbstractEventLoop
+    resume: Callable[[], object] | None = None
+    _is_set: bool = False
+    _is_cancelled: bool = False
 
     def done(self) -> bool:
         """Whether the wait is over."""
@@ -36,13 +43,39 @@ class Signal:
         if not self._is_set:
             yield self
 
+    # What asyncio's tasks ask of what they wait for.
 
-def make_waiter(loop: asyncio.AbstractEventLoop) -> "Signal | asyncio.Future[None]":
-    """What the running coroutine can await: a signal in an errand, a future in a task."""
-    return Signal() if asyncio.current_task(loop) is None else loop.create_future()
+    @property
+    def _asyncio_future_blocking(self) -> bool:
+        return True
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, _value: bool) -> None:
+        """Nothing is kept: it is yielded by its own ``__await__`` alone."""
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """See ``asyncio.Future``."""
+        return self._loop
+
+    def add_done_callback(self, call: Callable[["Signal"], object], *, context: Context) -> None:
+        """See ``asyncio.Future``."""
+        self.resume = partial(self._loop.call_soon, call, self, context=context)
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - as a future's
+        """See ``asyncio.Future``."""
+        if self._is_set:
+            return False
+        self._is_cancelled = True
+        self.set_result(None)
+        return True
+
+    def result(self) -> None:
+        """See ``asyncio.Future``."""
+        if self._is_cancelled:
+            raise asyncio.CancelledError
 
 
-class Errand:
+class Errand(msgspec.Struct, eq=False):
     """A coroutine that is run in place; ``cancel`` works as a task's does.
 
     Inside, ``asyncio.current_task()`` is None: what needs a task (``asyncio.timeout``, task
@@ -54,20 +87,12 @@ class Errand:
         on_end: called once, when the coroutine has ended.
     """
 
-    __slots__ = ("_coroutine", "_is_cancelling", "_is_done", "_loop", "_on_end", "_waits_for")
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        coroutine: Coroutine[Any, Any, None],
-        on_end: Callable[["Errand"], None],
-    ) -> None:
-        self._loop = loop
-        self._coroutine = coroutine
-        self._on_end = on_end
-        self._waits_for: Signal | asyncio.Future[Any] | None = None
-        self._is_cancelling = False
-        self._is_done = False
+    _loop: asyncio.AbstractEventLoop
+    _coroutine: Coroutine[Any, Any, None]
+    _on_end: Callable[["Errand"], None]
+    _waits_for: Signal | asyncio.Future[Any] | None = None
+    _is_cancelling: bool = False
+    _is_done: bool = False
 
     def step(self) -> None:
         """Run to the next wait, or to the end."""
@@ -95,11 +120,11 @@ class Errand:
         elif waits_for is not None:
             waits_for.remove_done_callback(self._wake)
             waits_for.cancel()
+        self._waits_for = None  # its end may be on its way to ``_wake`` already
         self._is_cancelling = False
         self._go(self._coroutine.throw, asyncio.CancelledError(*([msg] if msg else [])))
 
     def _go(self, move: Callable[[Any], Any], value: Any) -> None:
-        self._waits_for = None
         try:
             waits_for = move(value)
         except (StopIteration, asyncio.CancelledError):

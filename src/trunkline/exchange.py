@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from trunkline.wishes import Wishes
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -35,6 +37,8 @@ class Exchange(Protocol):
     method: str
     headers: Mapping[bytes, bytes]
     """Header values by lower-case name; the last of several wins."""
+    wishes: Wishes
+    """What the headers ask of the gateway."""
     started: bool
     """Status and headers are decided."""
     gone: bool

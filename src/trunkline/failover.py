@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from typing import Final
 
 from trunkline.admission import Desk, Stay
 from trunkline.courier import Courier
@@ -19,8 +18,6 @@ from trunkline.routing.standing import Standing, Standings
 from trunkline.routing.table import Route
 from trunkline.routing.trail import Step, Trail
 from trunkline.wire.change import Changes
-
-_DEBUG: Final = b"x-trunkline-debug"
 
 
 class Failover:
@@ -54,7 +51,7 @@ class Failover:
         first = job.route.targets[0]
         step = first, self._standings.find(first)
         trail: Trail | None = None
-        if not _is_plain(job.route, step[1]) or _DEBUG in job.exchange.headers:
+        if not _is_plain(job.route, step[1]) or job.exchange.wishes.explain:
             trail = self._open_trail(job)
             step = _begin(job, trail)
         step[1].retries.calls += 1
@@ -100,10 +97,11 @@ class Failover:
         call, desk, exchange = job.call, self._desk, job.exchange
         begun_ns = time.perf_counter_ns()
         call.begin_attempt(standing.label, begun_ns)
-        strict = exchange.headers.get(b"x-trunkline-strict", b"").strip().lower() == b"true"
-        ask = Ask(job.stamp(), Changes(strict=strict))
-        call.changes = ask.changes.words
-        call.changes += job.words
+        changes = Changes(exchange.wishes.strict)
+        call.changes = changes.words
+        if job.words:
+            call.changes += job.words
+        ask = Ask(job.stamp(), changes)
         if call.attempts > 1 or target is not job.route.targets[0]:
             desk.begin_attempt(call)
         probe = standing.enter()
@@ -190,5 +188,5 @@ def _is_hurried(job: Job, took_s: float) -> bool:
 
 def _tell_route(job: Job, trail: Trail, now_s: float) -> None:
     """Tell a caller who asks for it why the call goes where it goes."""
-    if job.exchange.headers.get(_DEBUG, b"").strip().lower() == b"true":
+    if job.exchange.wishes.explain:
         job.call.route = trail.describe(now_s)

@@ -13,7 +13,7 @@ import msgspec
 from trunkline.admission import Desk, Stay
 from trunkline.call import Call
 from trunkline.delivery import Job
-from trunkline.errand import Errand, Signal, make_waiter
+from trunkline.errand import Errand, Signal
 from trunkline.errors import GatewayError
 from trunkline.heartbeat import Heartbeat
 from trunkline.ledger.entry import Status
@@ -104,7 +104,7 @@ class Race:
         self._failed: list[tuple[Side, GatewayError]] = []
         self._winner: Side | None = None
         self._heartbeat: Heartbeat | None = None
-        self._waiter: Signal | asyncio.Future[None] | None = None
+        self._waiter: Signal | None = None
         self._before_ns = 0
 
     async def run(self, heartbeat: Heartbeat | None) -> None:
@@ -156,7 +156,7 @@ class Race:
             self._start(self._job, self.step)
             while not self._is_decided():
                 # Made anew: an errand waits for a signal, a task for a future.
-                self._waiter = make_waiter(loop)
+                self._waiter = Signal(loop)
                 await self._waiter
         except BaseException:
             self._stop()

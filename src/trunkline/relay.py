@@ -29,6 +29,7 @@ from trunkline.routing.fit import ClientFormat
 from trunkline.routing.plan import find_route
 from trunkline.routing.standing import Standings
 from trunkline.routing.table import Route, Table
+from trunkline.wishes import Wishes, read_wishes
 
 _log = logging.getLogger(__name__)
 
@@ -134,18 +135,16 @@ class Relay:
             raise GatewayError(
                 "method_not_allowed", f"{exchange.method} is not allowed here; send POST."
             )
-        headers = exchange.headers
-        key = read_key(headers.get(b"x-api-key"), headers.get(b"authorization"))
-        grant = self._verifier.check(key) or await self._verifier.verify(key)
+        wishes = exchange.wishes
+        grant = self._verifier.check(wishes.digest) or await self._verify(wishes)
         body = exchange.take_body(self._body_limit_bytes)
         if body is None:
             body = await exchange.read_body(self._body_limit_bytes)
         request = form.read(body)
         tagged = request.account_id if isinstance(request, TextRequest) else None
-        selected = headers.get(b"x-selected-account-id")
         seat = grant.seat
-        if selected is not None or tagged:
-            account = read_account(selected)
+        if wishes.account is not None or tagged:
+            account = read_account(wishes.account)
             seat = await self._verifier.choose_account(grant, account, tagged)
         stay = Stay(seat, request, form.name, len(body))
         run = self._run(exchange, form, call, stay, grant)
@@ -158,10 +157,23 @@ class Relay:
         self, exchange: Exchange, form: ClientFormat, call: Call, stay: Stay, grant: Grant
     ) -> None:
         """Serve a call that is known, and settle it, however it ends."""
+        wishes, request = exchange.wishes, stay.request
         try:
             if grant.models is not None:
-                grant.require_model(stay.request.model)
-            await self._serve_admitted(exchange, form, call, stay)
+                grant.require_model(request.model)
+            route = find_route(self._table, request.model)
+            deadlines = fit_deadlines(route.deadlines, wishes, stream=request.stream)
+            waiting = self._desk.admit(stay, call, route, strict=wishes.strict)
+            if waiting is not None:
+                await waiting
+                request = stay.request
+            settle = partial(self._settle_complete, exchange, call, stay, route)
+            words, seat = stay.words, stay.seat
+            job = Job(exchange, form, request, route, call, settle, words, deadlines, seat)
+            if request.stream:
+                await self._stream(job, stay)
+            else:
+                await self._failover.serve(job, stay, None)
         except GatewayError as error:
             stay.note_end("failed" if call.attempts else "refused", error.code)
             raise
@@ -196,24 +208,6 @@ class Relay:
                 task.cancel()
             raise
 
-    async def _serve_admitted(
-        self, exchange: Exchange, form: ClientFormat, call: Call, stay: Stay
-    ) -> None:
-        route = find_route(self._table, stay.request.model)
-        headers = exchange.headers
-        strict = headers.get(b"x-trunkline-strict", b"").strip().lower() == b"true"
-        deadlines = fit_deadlines(route.deadlines, headers, stream=stay.request.stream)
-        waiting = self._desk.admit(stay, call, route, strict=strict)
-        if waiting is not None:
-            await waiting
-        settle = partial(self._settle_complete, exchange, call, stay, route)
-        words = stay.words
-        job = Job(exchange, form, stay.request, route, call, settle, words, deadlines, stay.seat)
-        if stay.request.stream:
-            await self._stream(job, stay)
-        else:
-            await self._failover.serve(job, stay, None)
-
     def _settle_complete(self, exchange: Exchange, call: Call, stay: Stay, route: Route) -> None:
         """Settle a call whose last bytes are about to leave.
 
@@ -227,8 +221,15 @@ class Relay:
 
     async def admit(self, headers: Mapping[bytes, bytes]) -> Grant:
         """Who is calling; raises ``invalid_api_key``."""
-        key = read_key(headers.get(b"x-api-key"), headers.get(b"authorization"))
-        return self._verifier.check(key) or await self._verifier.verify(key)
+        return await self._verify(read_wishes(headers))
+
+    async def _verify(self, wishes: Wishes) -> Grant:
+        """Who is calling, where the head that says so is not known yet."""
+        key = read_key(wishes.api_key, wishes.authorization)
+        grant = self._verifier.check(self._verifier.find_digest(key))
+        grant = grant or await self._verifier.verify(key)
+        wishes.digest = self._verifier.find_digest(key)
+        return grant
 
     async def close(self) -> None:
         """Wait for the answers whose clients have left."""
@@ -236,8 +237,7 @@ class Relay:
             await asyncio.wait(self._shielded)
 
     async def _stream(self, job: Job, stay: Stay) -> None:
-        patience = job.exchange.headers.get(b"x-stainless-read-timeout")
-        hold_s, every_s = self._timing.fit(patience)
+        hold_s, every_s = self._timing.fit(job.exchange.wishes.patience)
         heartbeat = Heartbeat(job.exchange, job.start, hold_s, every_s)
         server = self._resumption if job.route.rule.resume else self._failover
         try:

@@ -159,8 +159,7 @@ def may_resume(job: Job, error: GatewayError) -> bool:
     """
     if job.exchange.gone or judge(error).again != "anywhere":
         return False
-    strict = job.exchange.headers.get(b"x-trunkline-strict", b"").strip().lower() == b"true"
-    return not strict and asks_plain_text(job.request)
+    return not job.exchange.wishes.strict and asks_plain_text(job.request)
 
 
 def take_said(job: Job, stay: Stay, before: Said) -> Said | None:

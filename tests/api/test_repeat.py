@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway import KEY, run_gateway, run_upstream
 from scripted import Peer
-from trunkline.api.repeat import Repeat, learn_repeat
+from trunkline.repeat import Repeat, learn_request
 
 NAMES = ("x-api-key", "accept", "Authorization", "x-note", "Content-type", "traceparent")
 ANSWER = {
@@ -61,7 +62,7 @@ def build(lines: list[tuple[str, str]], length: str, body: bytes, place: int = 0
 
 def learn(data: bytes) -> Repeat | None:
     (headers, _), *_ = Parsed(data).messages
-    return learn_repeat(data, headers)
+    return learn_request(data, headers)
 
 
 LINES = st.lists(
@@ -79,7 +80,7 @@ def test_what_matches_is_what_the_parser_reads(
     repeat = learn(build(lines, str(len(first)), first, place))
     assert repeat is not None
     again = bytearray(build(lines, str(len(second)), second, place))
-    assert repeat.match(bytes(again)) == second
+    assert repeat.match(bytes(again)) == (second, 0)
     # Any change may make it another request; none may make it match and mean something else.
     kind = data.draw(st.sampled_from(["change", "cut", "add", "length"]))
     if kind == "change":
@@ -94,12 +95,13 @@ def test_what_matches_is_what_the_parser_reads(
             st.sampled_from(["", "+1", "-1", "0x1", "1,1", "\uff11", "00", " 1", "1 "])
         )
         again = bytearray(build(lines, text, second, place))
-    body = repeat.match(bytes(again))
-    if body is not None:
-        parsed = Parsed(bytes(again))
+    found = repeat.match(bytes(again))
+    if found is not None:
+        body, missing = found
+        parsed = Parsed(bytes(again) + b"x" * missing)
         assert not parsed.is_open
         [(headers, read)] = parsed.messages
-        assert read == body
+        assert read == body + b"x" * missing
         length = {b"content-length": headers[b"content-length"]}
         assert headers == {**repeat.headers, **length}
 
@@ -111,17 +113,18 @@ def test_what_matches_is_what_the_parser_reads(
 def test_heads_that_change_the_reading_are_not_learned(line: str) -> None:
     name, value = line.split(": ")
     data = build([], "2", b"{}").replace(b"\r\n\r\n", f"\r\n{line}\r\n\r\n".encode())
-    assert learn_repeat(data, {name.lower().encode(): value.encode()}) is None
+    assert learn_request(data, {name.lower().encode(): value.encode()}) is None
 
 
 def test_a_length_that_is_not_the_data_s_is_not_learned() -> None:
     whole = build([], "2", b"{}")
     headers = {b"content-length": b"2"}
-    assert learn_repeat(whole, headers) is not None
-    assert learn_repeat(whole[:-1], headers) is None
-    assert learn_repeat(whole + b"x", headers) is None
+    assert learn_request(whole, headers) is not None
+    assert learn_request(whole[:-1], headers) is not None  # the rest of the body comes later
+    assert learn_request(whole[:-3], headers) is None
+    assert learn_request(whole + b"x", headers) is None
     assert (
-        learn_repeat(whole.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), headers) is None
+        learn_request(whole.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n"), headers) is None
     )
 
 
@@ -175,6 +178,19 @@ def test_requests_on_one_connection_keep_their_own_body_and_key(tmp_path: Path) 
         seven = write_call("seven")
         assert ask(seven[:9], seven[9:60], seven[60:-3], seven[-3:]) == (200, "seven")
         assert ask(write_call("eight")) == (200, "eight")
+        for at in range(5):  # as most clients of Python do: the head by itself, then the body
+            words = f"in two pieces {at} " * 9**at
+            head, _, body = write_call(words).partition(b"\r\n\r\n")
+            sock.sendall(head + b"\r\n\r\n" + body[: 3 * at])
+            time.sleep(0.05)
+            assert ask(body[3 * at :]) == (200, words)
+        # One and a half: what is behind the body is the next request.
+        head, _, body = write_call("before").partition(b"\r\n\r\n")
+        sock.sendall(head + b"\r\n\r\n")
+        time.sleep(0.05)
+        assert ask(body + write_call("behind")) == (200, "before")
+        status, answer = read_answer(sock, buffer)
+        assert (status, answer["choices"][0]["message"]["content"]) == (200, "behind")
         # Two at once: the second one waits for the answer to the first.
         assert ask(write_call("nine") + write_call("ten")) == (200, "nine")
         status, answer = read_answer(sock, buffer)

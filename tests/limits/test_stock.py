@@ -146,7 +146,8 @@ class Budgets(RuleBasedStateMachine):
         """When every call has ended, is shipped, and nobody wants more, nothing is held back."""
         for number, worker in enumerate(self.workers):
             for hold in worker.holds:
-                worker.charges += hold.settle_each(1, 1)
+                used = min([1, *(charge.amount for charge in hold.charges)])
+                worker.charges += hold.settle_each(used, used)
             worker.holds = []
             self.ship(number)
             for index in range(len(WINDOWS)):

@@ -81,3 +81,17 @@ async def expect_refusal(fetching: Awaitable[Fetched], *words: str) -> None:
 
 def redirecting(location: str, status: int = 302) -> Script:
     return answering(b"", status, {"location": location})
+
+
+class StillTransport(asyncio.Transport):
+    """A transport without a socket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_aborted = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+    def is_closing(self) -> bool:
+        return self.is_aborted

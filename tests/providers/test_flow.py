@@ -63,7 +63,7 @@ async def test_a_long_request_body_waits_for_the_upstream(reach: Reach) -> None:
         client.upstream._release(connection)
         sending = asyncio.ensure_future(client.fetch(body))
         await wait_until(lambda: connection.is_write_paused)
-        assert connection._transport.get_write_buffer_size() < MEBIBYTE
+        assert connection.transport.get_write_buffer_size() < MEBIBYTE
         go.set()
         assert await asyncio.wait_for(sending, 30) == b"1"
 

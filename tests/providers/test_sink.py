@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.net import StillTransport
 from trunkline.call import Deadlines
 from trunkline.errors import GatewayError
 from trunkline.providers.connection import BODY, DONE, Connection
@@ -18,21 +19,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 SIZED = b"HTTP/1.1 200 OK\r\ncontent-length: 40\r\n\r\n"
 UNSIZED = b"HTTP/1.1 200 OK\r\n\r\n"
 END = b"0\r\n\r\n"
-many_examples = settings(max_examples=300, deadline=None)
-
-
-class StillTransport(asyncio.Transport):
-    """A transport without a socket."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_aborted = False
-
-    def abort(self) -> None:
-        self.is_aborted = True
-
-    def is_closing(self) -> bool:
-        return self.is_aborted
+many_examples = settings(max_examples=300)
 
 
 class Reader:
@@ -201,8 +188,8 @@ async def pump(pieces: list[bytes], take_chunk: TakeChunk) -> tuple[Connection, 
     connection.data_received(pieces[0])
     origin = Origin("http", "127.0.0.1", 80)
     deadlines = Deadlines(idle_s=60, total_s=600)
-    limits = loop.time() + 60, loop.time() + 600
-    response = Response(origin, connection, deadlines, limits, lambda _: None)
+    first_at, total_at = loop.time() + 60, loop.time() + 600
+    response = Response(200, {}, origin, connection, deadlines, first_at, total_at, lambda _: None)
     took = bytearray()
 
     def take(data: bytes) -> bool:

@@ -191,7 +191,7 @@ def test_the_message_stays_short(model: str) -> None:
     assert len(caught.value.message) < 700
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text() | st.sampled_from(["openai", "lab", "x"]).flatmap(lambda v: st.text().map(
     lambda rest: f"{v}/{rest}"
 )), st.sampled_from(["", "local/smol", "gone"]))  # fmt: skip

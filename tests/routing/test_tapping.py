@@ -18,7 +18,7 @@ from trunkline.routing.fit import (
     ClientFormat,
 )
 from trunkline.routing.table import Target, Wire
-from trunkline.routing.tapping import is_tapped
+from trunkline.routing.tapping import TAPPED
 from trunkline.wire.rewrite import Rewrite
 
 TEXT = {"model": "m", "prompt": "Hi"}
@@ -27,7 +27,7 @@ USAGE = {"stream_options": {"include_usage": True}}
 
 
 def test_two_wires_are_tapped() -> None:
-    assert [wire for wire in get_args(Wire) if is_tapped(wire)] == ["openai", "llm-engine"]
+    assert [wire for wire in get_args(Wire) if wire in TAPPED] == ["openai", "llm-engine"]
 
 
 @pytest.mark.parametrize("form", [SGP_CHAT, OPENAI_CHAT])
@@ -136,7 +136,7 @@ def ask(body: dict[str, Any], *names: str) -> ChatRequest:
     return ChatRequest("m", content, stream=False, include_usage=False)
 
 
-@pytest.mark.parametrize("name", [name for name, each in ROWS.items() if is_tapped(each.wire)])
+@pytest.mark.parametrize("name", [name for name, each in ROWS.items() if each.wire in TAPPED])
 def test_what_a_row_drops_is_never_sent_and_always_told(name: str) -> None:
     target = at(name)
     fitted = fit(OPENAI_CHAT, ask(CHAT, *target.row.drops), target)

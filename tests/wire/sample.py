@@ -26,7 +26,7 @@ _STREAMS = sorted(path for folder in _FOLDERS for path in (CASES / folder).glob(
 CHAT_STREAMS = [str(path.relative_to(CASES)) for path in _STREAMS if path.stem != "text"]
 TEXT_STREAMS = [str(path.relative_to(CASES)) for path in _STREAMS if path.stem == "text"]
 
-some_examples = settings(max_examples=60, deadline=None)
+some_examples = settings(max_examples=60)
 """For properties: enough to find what a small input can show; no clock decides."""
 
 any_json = st.recursive(

@@ -200,7 +200,7 @@ def test_a_pair_reads_an_answer_and_its_usage() -> None:
     request = read_request(ask())
     pair = ChatPair(request, write_request(request, "m"), make_stamp(), done=False)
     assert pair.path == "/chat/completions"
-    elsewhere = ChatPair(request, b"{}", make_stamp(), "/deployments/m/chat", done=False)
+    elsewhere = ChatPair(request, b"{}", make_stamp(), path="/deployments/m/chat", done=False)
     assert (elsewhere.path, elsewhere.write_request()) == ("/deployments/m/chat", b"{}")
     body = read_case("openai/chat.json")
     answer = pair.read_answer(body)

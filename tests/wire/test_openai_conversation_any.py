@@ -16,7 +16,7 @@ from trunkline.wire.openai_conversation import read_conversation
 from wire.asked import HI, PNG, WEATHER, make_calls, read, write_call
 from wire.sample import any_json, may_fail, patch
 
-many = settings(max_examples=200, deadline=None)
+many = settings(max_examples=200)
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 PATH = re.compile(r"body|messages|tool_choice|function_call|response_format")
 

@@ -64,7 +64,7 @@ def change(good: Any) -> st.SearchStrategy[bytes]:
     ).map(apply)
 
 
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=150)
 
 
 @many

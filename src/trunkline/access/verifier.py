@@ -76,12 +76,19 @@ class Verifier:
         self._digests: dict[bytes, bytes] = {}
         self._digests_limit = freshness.size
 
-    def check(self, key: bytes | None) -> Grant | None:
-        """The grant of a key that was verified moments ago; None when it must be verified."""
+    def find_digest(self, key: bytes | None) -> bytes | None:
+        """What a key is known by that was verified before; None when it must be verified."""
         if not key or len(key) > KEY_BYTES_LIMIT:
             return None
-        digest = self._digests.get(self._hash_quickly(key))
-        verdict = self._keys.peek(digest) if digest is not None else None
+        return self._digests.get(self._hash_quickly(key))
+
+    def check(self, digest: bytes | None) -> Grant | None:
+        """The grant of a key that was verified moments ago; None when it must be verified.
+
+        Args:
+            digest: of ``find_digest``.
+        """
+        verdict = None if digest is None else self._keys.peek(digest)
         if verdict is None or (verdict.expires_at_us is not None and self._is_expired(verdict)):
             return None
         return verdict.grant

@@ -10,6 +10,7 @@ from typing import Any
 from trunkline.api.stall import PATIENCE_S
 from trunkline.errors import body_too_large
 from trunkline.exchange import Headers, cut_chunk, read_head
+from trunkline.wishes import read_wishes
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -23,6 +24,7 @@ class AsgiExchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self.wishes = read_wishes(self.headers)
         self.started = False
         self.gone = False
         self.ended = False

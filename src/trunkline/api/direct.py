@@ -21,12 +21,14 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from trunkline.api.direct_exchange import CLOSE, DirectExchange, Handler
-from trunkline.api.repeat import LEARN_TIMES, Repeat, learn_repeat
 from trunkline.api.stall import PATIENCE_S, Stall
 from trunkline.call import make_request_id
 from trunkline.errors import GatewayError
 from trunkline.exchange import write_head
+from trunkline.outbox import Outbox
+from trunkline.repeat import LEARN_TIMES, Repeat, learn_request
 from trunkline.wire.failure import write_failure, write_failure_headers
+from trunkline.wishes import read_wishes
 
 HEAD_LIMIT_BYTES: Final = 65536
 _TICK_S: Final = 0.002
@@ -36,7 +38,7 @@ _TICK_S: Final = 0.002
 class DirectProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol with the inference routes taken out of ASGI.
 
-    ``config.app`` must have ``inference``: a handler by raw path.
+    ``config.app`` must have ``inference``, a handler by raw path, and an ``outbox``.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class DirectProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self._routes: Mapping[bytes, Handler] = cast(Any, self.app).inference
+        self.outbox: Outbox = cast(Any, self.app).outbox
         self._default_list: object = None
         self._default_bytes = b""
         self._in_head = False
@@ -74,6 +77,10 @@ class DirectProtocol(HttpToolsProtocol):
             self._default_bytes = b"".join([b"%b: %b\r\n" % header for header in headers])
         return self._default_bytes
 
+    def send(self, data: bytes) -> None:
+        """Write to the client, together with what else is written in this turn of the loop."""
+        self.outbox.send(self.transport, data)
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with the same body as every other failure."""
         error = GatewayError("invalid_request", msg)
@@ -82,14 +89,16 @@ class DirectProtocol(HttpToolsProtocol):
         body = write_failure(error, request_id)
         lines = b"%b%b%bcontent-length: %d\r\n%b%b"
         parts = (STATUS_LINE[400], self.write_default_headers(), head, len(body), CLOSE, body)
-        self.transport.write(lines % parts)
+        self.send(lines % parts)
         self.close_sent()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request; a head that does not end is refused."""
         if self._raw_left_bytes:
-            self._take_raw(data)
+            rest = self._take_raw(data)
             self._run_due()
+            if rest:
+                self.data_received(rest)
             return
         is_fresh = self._is_between
         if is_fresh and self._repeat is not None and self._take_repeat(self._repeat, data):
@@ -102,10 +111,9 @@ class DirectProtocol(HttpToolsProtocol):
             self._due = None
             self.send_400_response("This is not an HTTP/1.1 request.")
             return
-        if self._due is not None:
-            if is_fresh and self._is_between and self._learn_times:
-                self._learn(self._due, data)
-            self._run_due()
+        if is_fresh and self._learn_times and not self._in_head:
+            self._learn(data)
+        self._run_due()
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
@@ -118,23 +126,32 @@ class DirectProtocol(HttpToolsProtocol):
             return False
         if self.transport.is_closing():
             return False
-        body = repeat.match(data)
-        if body is None:
+        found = repeat.match(data)
+        if found is None:
             return False
         self._learn_times = LEARN_TIMES
         if self._stall is not None:
             self._stall.stop()
-        exchange = before.follow(repeat.headers, body)
+        exchange = before.follow()
         cycle: Any = exchange
         self.cycle = cycle
-        exchange.run()
+        body, self._raw_left_bytes = found
+        if self._raw_left_bytes:
+            self.on_body(body)
+            self._run_due()
+        else:
+            exchange.body = body
+            exchange.more_body = False
+            exchange.run()
         return True
 
-    def _learn(self, due: DirectExchange, data: bytes) -> None:
-        """Know the next request if it has the head of this one, which came whole."""
-        self._learn_times -= 1
-        if due.method == "POST" and due.keep_alive and not due.more_body:
-            self._repeat = learn_repeat(data, due.headers)
+    def _learn(self, data: bytes) -> None:
+        """Know the next request if it has the head of this one, which came in one read."""
+        exchange: Any = self.cycle
+        if isinstance(exchange, DirectExchange):
+            self._learn_times -= 1
+            if exchange.method == "POST" and exchange.keep_alive:
+                self._repeat = learn_request(data, exchange.headers)
 
     def _run_due(self) -> None:
         """Start the handler of the request that is complete, now that the parser has returned."""
@@ -142,21 +159,27 @@ class DirectProtocol(HttpToolsProtocol):
         if due is not None:
             due.run()
 
-    def _take_raw(self, data: bytes) -> None:
-        """Take the body of a request that offers another protocol.
+    def _take_raw(self, data: bytes) -> bytes:
+        """Take the body of a request that the parser has not seen, or not to its end.
 
-        No other protocol is spoken here, and an offer may be passed over (RFC 9110, 7.8); but
-        the parser stops at the head of such a request and leaves the body to us.
+        That is one with a head that repeats, and one that offers another protocol. None is spoken
+        here, and an offer may be passed over (RFC 9110, 7.8); but the parser stops at the head of
+        such a request and leaves the body to us.
+
+        Returns:
+            What follows the body; nothing behind such an offer, which ends the connection.
         """
         exchange: Any = self.cycle
         if not isinstance(exchange, DirectExchange) or not self._raw_left_bytes:
-            return
+            return b""
+        rest = data[self._raw_left_bytes :] if exchange.keep_alive else b""
         piece = data[: self._raw_left_bytes]
         self._raw_left_bytes -= len(piece)
         if piece:
             self.on_body(piece)
         if not self._raw_left_bytes:
             self._complete_message(exchange)
+        return rest
 
     def on_message_begin(self) -> None:
         """A request begins; the ASGI scope is built only for ASGI's routes."""
@@ -189,8 +212,9 @@ class DirectProtocol(HttpToolsProtocol):
             handler,
             parser.get_method().decode("ascii"),
             headers,
-            http11=parser.get_http_version() == "1.1",
-            keep_alive=parser.should_keep_alive(),
+            read_wishes(headers),
+            http11 := parser.get_http_version() == "1.1",
+            http11 and parser.should_keep_alive(),
         )
         exchange.expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
         cycle: Any = exchange
@@ -235,8 +259,14 @@ class DirectProtocol(HttpToolsProtocol):
 
     def close_sent(self, within_s: float = PATIENCE_S) -> None:
         """Close once all is sent; a client that does not take it is dropped."""
+        self.outbox.flush()
         self.transport.close()
         self.watch_stall(within_s)
+
+    def shutdown(self) -> None:
+        """The server stops: an answer that is complete may still be on its way out."""
+        self.outbox.flush()
+        super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, or was let go."""

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from trunkline.api.stall import PATIENCE_S
 from trunkline.errand import Errand
 from trunkline.errors import body_too_large
 from trunkline.exchange import cut_chunk
+from trunkline.wishes import Wishes
 
 if TYPE_CHECKING:
     from trunkline.api.direct import DirectProtocol
@@ -21,73 +23,43 @@ LINGER_S: Final = 5.0
 """How long a body that nobody wants is read on, so that the client sees the answer."""
 
 
-class DirectExchange:
+class DirectExchange(msgspec.Struct, eq=False):
     """An exchange on uvicorn's own connection; stands where uvicorn expects its cycle.
 
     The attributes ``response_complete``, ``disconnected``, ``keep_alive`` and
     ``message_event`` are what the surrounding protocol reads and sets.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_flow",
-        "_handler",
-        "_head",
-        "_http11",
-        "_protocol",
-        "_transport",
-        "_waiter",
-        "body",
-        "disconnected",
-        "expects_continue",
-        "headers",
-        "idle_s",
-        "keep_alive",
-        "method",
-        "more_body",
-        "response_complete",
-        "started",
-        "task",
-    )
+    _protocol: "DirectProtocol"
+    _handler: Handler
+    method: str
+    headers: Mapping[bytes, bytes]
+    wishes: Wishes
+    _http11: bool
+    keep_alive: bool
+    body: bytes | bytearray = b""
+    more_body: bool = True
+    expects_continue: bool = False
+    started: bool = False
+    disconnected: bool = False
+    response_complete: bool = False
+    idle_s: float = PATIENCE_S
+    task: Errand | None = None
+    _head: bytes | None = None
+    _chunked: bool = False
+    _waiter: asyncio.Future[None] | None = None
 
-    def __init__(
-        self,
-        protocol: "DirectProtocol",
-        handler: Handler,
-        method: str,
-        headers: Mapping[bytes, bytes],
-        *,
-        http11: bool,
-        keep_alive: bool,
-    ) -> None:
-        self._protocol = protocol
-        self._transport = protocol.transport
-        self._flow = protocol.flow
-        self._handler = handler
-        self._head: bytes | None = None
-        self._http11 = http11
-        self._chunked = False
-        self._waiter: asyncio.Future[None] | None = None
-        self.method = method
-        self.headers = headers
-        self.expects_continue = False
-        self.body: bytes | bytearray = b""
-        self.more_body = True
-        self.started = False
-        self.idle_s = PATIENCE_S
-        self.task: Errand | None = None
-        self.keep_alive = http11 and keep_alive
-        self.response_complete = False
-        self.disconnected = False
-
-    def follow(self, headers: Mapping[bytes, bytes], body: bytes) -> "DirectExchange":
+    def follow(self) -> "DirectExchange":
         """The exchange of the next request on the connection, which differs in its body only."""
-        following = DirectExchange(
-            self._protocol, self._handler, self.method, headers, http11=True, keep_alive=True
+        return DirectExchange(
+            self._protocol,
+            self._handler,
+            self.method,
+            self.headers,
+            self.wishes,
+            self._http11,
+            self.keep_alive,
         )
-        following.body = body
-        following.more_body = False
-        return following
 
     # What uvicorn's protocol calls.
 
@@ -134,7 +106,7 @@ class DirectExchange:
         """See ``Exchange``."""
         stall = self._protocol.watch_stall(self.idle_s)
         try:
-            await self._flow.drain()
+            await self._protocol.flow.drain()
         finally:
             stall.stop()
 
@@ -153,7 +125,7 @@ class DirectExchange:
         while self.more_body and len(self.body) <= limit_bytes:
             if self.expects_continue:
                 self.expects_continue = False
-                protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                protocol.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             protocol.flow.resume_reading()
             self._waiter = protocol.loop.create_future()
             await self._waiter
@@ -167,7 +139,8 @@ class DirectExchange:
         if self.disconnected:
             return
         protocol = self._protocol
-        protocol.transport.write(
+        protocol.outbox.send(
+            protocol.transport,
             b"%b%b%bcontent-length: %d\r\n%b%b"
             % (
                 STATUS_LINE[status],
@@ -176,7 +149,7 @@ class DirectExchange:
                 len(body),
                 b"\r\n" if self.keep_alive else CLOSE,
                 b"" if self.method == "HEAD" else body,
-            )
+            ),
         )
         self._complete()
 
@@ -202,8 +175,9 @@ class DirectExchange:
         if self._head is not None:
             data = self._head + data
             self._head = None
-        self._transport.write(data)
-        return self._flow.write_paused
+        protocol = self._protocol
+        protocol.outbox.send(protocol.transport, data)
+        return protocol.flow.write_paused
 
     def write_chunk(self, chunk: bytes) -> bool:
         """See ``Exchange``."""
@@ -211,8 +185,9 @@ class DirectExchange:
             return self.write(cut_chunk(chunk))
         if self.disconnected or self.response_complete:
             return False
-        self._transport.write(chunk)
-        return self._flow.write_paused
+        protocol = self._protocol
+        protocol.outbox.send(protocol.transport, chunk)
+        return protocol.flow.write_paused
 
     def end(self, last: bytes = b"") -> None:
         """See ``Exchange``."""
@@ -220,7 +195,7 @@ class DirectExchange:
             return
         if self._chunked:
             last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n"
-        self._protocol.transport.write((self._head or b"") + last)
+        self._protocol.send((self._head or b"") + last)
         self._head = None
         self._complete()
 
@@ -230,7 +205,7 @@ class DirectExchange:
             return
         self.response_complete = True
         if self._head is not None:
-            self._protocol.transport.write(self._head)
+            self._protocol.send(self._head)
         self._protocol.close_sent(self.idle_s)
 
     def _complete(self) -> None:
@@ -243,6 +218,6 @@ class DirectExchange:
             protocol.loop.call_later(LINGER_S, protocol.close_sent)
         elif not self.keep_alive:
             protocol.close_sent(self.idle_s)
-        elif self._flow.write_paused:
+        elif self._protocol.flow.write_paused:
             protocol.watch_stall(self.idle_s)
         protocol.on_response_complete()

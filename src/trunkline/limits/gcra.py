@@ -22,12 +22,12 @@ def find_cost(amount: int, per_minute: int) -> int:
 
 def find_change(taken: int, actual: int, per_minute: int) -> int:
     """What it costs more, in microseconds, to have taken the actual amount; negative for less."""
-    return find_cost(actual, per_minute) - find_cost(taken, per_minute)
+    return (-taken * MINUTE_US // per_minute) - (-actual * MINUTE_US // per_minute)
 
 
 def admit(full_at_us: int, amount: int, per_minute: int, now_us: int) -> int | None:
     """When the limit will be full again after the amount is taken; None if it has no room."""
-    # Not max(), and no other function: this is asked up to four times a call.
+    # Not max(), and no other function, here and below: this is asked up to four times a call.
     start_us = full_at_us if full_at_us > now_us else now_us  # noqa: FURB136
     after_us = start_us - (-amount * MINUTE_US // per_minute)
     return None if after_us > now_us + MINUTE_US else after_us
@@ -50,7 +50,9 @@ def true_up(full_at_us: int, change_us: int, now_us: int) -> int:
     What is given back never makes a limit more than full. What is added may leave it in debt:
     then nothing can be taken until time has paid.
     """
-    return max(now_us, max(now_us, full_at_us) + change_us)
+    start_us = full_at_us if full_at_us > now_us else now_us  # noqa: FURB136
+    after_us = start_us + change_us
+    return after_us if after_us > now_us else now_us  # noqa: FURB136
 
 
 def count_left(full_at_us: int, per_minute: int, now_us: int) -> int:

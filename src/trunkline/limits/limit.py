@@ -193,40 +193,37 @@ def write_headers(reading: Reading) -> bytes:
     a duration like ``6m0s``.
     Nothing for a limit that nobody has; calls at once have no such headers.
     """
-    requests, tokens = _NO_GAUGE, _NO_GAUGE
-    now_us = reading.now_us
-    for subject, standing in zip(reading.subjects, reading.standings, strict=True):
-        limits = subject.limits
-        if limits.rpm is not None:
-            requests = _pick(requests, standing.requests_full_us, limits.rpm, now_us)
-        if limits.tpm is not None:
-            tokens = _pick(tokens, standing.tokens_full_us, limits.tpm, now_us)
+    now_us, count_left = reading.now_us, gcra.count_left
+    requests = tokens = 0  # of the limit that is the tightest so far; 0 while there is none
+    requests_left = tokens_left = requests_full_us = tokens_full_us = 0
+    for subject, standing in zip(reading.subjects, reading.standings):  # noqa: B905 - as long
+        rpm, tpm = subject.limits.rpm, subject.limits.tpm
+        if rpm is not None:
+            full_us = standing.requests_full_us
+            left = count_left(full_us, rpm, now_us)
+            if not requests or (left, -full_us) < (requests_left, -requests_full_us):
+                requests, requests_left, requests_full_us = rpm, left, full_us
+        if tpm is not None:
+            full_us = standing.tokens_full_us
+            left = count_left(full_us, tpm, now_us)
+            if not tokens or (left, -full_us) < (tokens_left, -tokens_full_us):
+                tokens, tokens_left, tokens_full_us = tpm, left, full_us
     lines = ""
-    if requests[2]:
-        left, full_at_us, limit = requests
-        lines = _REQUESTS % (limit, left, write_duration(full_at_us - now_us))
-    if tokens[2]:
-        left, full_at_us, limit = tokens
-        lines += _TOKENS % (limit, left, write_duration(full_at_us - now_us))
+    if requests:
+        reset = write_duration(requests_full_us - now_us)
+        lines = (
+            f"x-ratelimit-limit-requests: {requests}\r\n"
+            f"x-ratelimit-remaining-requests: {requests_left}\r\n"
+            f"x-ratelimit-reset-requests: {reset}\r\n"
+        )
+    if tokens:
+        reset = write_duration(tokens_full_us - now_us)
+        lines += (
+            f"x-ratelimit-limit-tokens: {tokens}\r\n"
+            f"x-ratelimit-remaining-tokens: {tokens_left}\r\n"
+            f"x-ratelimit-reset-tokens: {reset}\r\n"
+        )
     return lines.encode()
-
-
-_Gauge = tuple[int, int, int]
-"""What is left of a limit a minute, when all of it will be left, and the limit."""
-_NO_GAUGE: Final[_Gauge] = (0, 0, 0)
-_LINES: Final = (
-    "x-ratelimit-limit-%s: %%d\r\nx-ratelimit-remaining-%s: %%d\r\nx-ratelimit-reset-%s: %%s\r\n"
-)
-_REQUESTS: Final = _LINES % (("requests",) * 3)
-_TOKENS: Final = _LINES % (("tokens",) * 3)
-
-
-def _pick(other: _Gauge, full_at_us: int, limit: int, now_us: int) -> _Gauge:
-    """The limit with the least left, this one or the other; of several, the one full last."""
-    left = gcra.count_left(full_at_us, limit, now_us)
-    if other[2] and (other[0] < left or (other[0] == left and other[1] >= full_at_us)):
-        return other
-    return (left, full_at_us, limit)
 
 
 def write_duration(duration_us: int) -> str:

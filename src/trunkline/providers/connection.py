@@ -6,14 +6,15 @@ from exchange to exchange, so that an exchange on a kept-alive connection makes 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Literal, cast
 
 import httptools
 
-from trunkline.errand import Signal, make_waiter
+from trunkline.errand import Signal
 from trunkline.providers.sink import Sink
+from trunkline.repeat import LEARN_TIMES, Repeat, learn_answer
 
 IDLE: Final = 0
 """In the pool: any byte that comes now is a fault."""
@@ -52,11 +53,12 @@ class Connection(asyncio.Protocol):
         "_is_between_chunks",
         "_is_lost",
         "_keeps_alive",
+        "_learn_times",
         "_on_idle_end",
         "_quiet_bytes",
+        "_repeat",
         "_timer",
         "_timer_at",
-        "_transport",
         "_unread_bytes",
         "_waiter",
         "chunks",
@@ -77,6 +79,7 @@ class Connection(asyncio.Protocol):
         "phase",
         "sink",
         "status",
+        "transport",
         "unoffered",
     )
 
@@ -87,7 +90,7 @@ class Connection(asyncio.Protocol):
         self.phase = IDLE
         self.status = 0
         self.failure: Failure | None = None
-        self.fields: dict[bytes, bytes] = {}
+        self.fields: Mapping[bytes, bytes] = {}
         self.chunks: list[bytes] = []
         self.idle_since = 0.0
         self.is_reusable = True
@@ -95,7 +98,7 @@ class Connection(asyncio.Protocol):
         self.is_write_paused = False
         self._is_lost = False
         self._on_idle_end = on_idle_end
-        self._waiter: Signal | asyncio.Future[None] | None = None
+        self._waiter: Signal | None = None
         self.deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -105,6 +108,8 @@ class Connection(asyncio.Protocol):
         self.heard_at = 0.0
         self.declined = self.unoffered = 0
         self._is_between_chunks = False
+        self._repeat: Repeat | None = None
+        self._learn_times = LEARN_TIMES
         # Not empty where the newest chunk has ended; kept by functions of C, as the headers are.
         self._chunk_ends: list[None] = []
         self.on_chunk_header = self._chunk_ends.clear
@@ -131,9 +136,9 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes | memoryview) -> None:
         """Hand bytes to the transport, unless it is gone."""
         if self.failure is None:
-            self._transport.write(data)
+            self.transport.write(data)
 
-    def wait(self, deadline: float) -> "Signal | asyncio.Future[None]":
+    def wait(self, deadline: float) -> Signal:
         """Return an awaitable that ends when something has changed, or the deadline (loop time).
 
         Who awaits it looks at ``phase``, ``chunks`` and ``failure`` and may have to wait again.
@@ -141,7 +146,7 @@ class Connection(asyncio.Protocol):
         if self._timer is None or deadline < self._timer_at:
             self._arm_timer(deadline)
         self.deadline = deadline
-        self._waiter = waiter = make_waiter(self.loop)
+        self._waiter = waiter = Signal(self.loop)
         return waiter
 
     def take(self) -> bytes:
@@ -165,7 +170,7 @@ class Connection(asyncio.Protocol):
         """Close at once, so that the upstream sees us leave; may be called again."""
         self.is_reusable = False
         if not self._is_lost:  # asyncio's transports fail when aborted after their end
-            self._transport.abort()
+            self.transport.abort()
 
     def expire(self, deadline: float) -> None:
         """Fail because a deadline has passed that nobody was waiting for."""
@@ -182,7 +187,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         # A cast, not a check: uvloop's transports derive from no asyncio class.
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, wake who waits for it, and pause if nobody takes it."""
@@ -193,17 +198,10 @@ class Connection(asyncio.Protocol):
         if phase == IDLE:
             self._end_idle()
             return
-        if len(data) > MAX_HEAD_BYTES and phase == WAITING and not _has_small_head(data):
-            self._fail("oversized")
+        if self._repeat is not None and phase == WAITING and self._take_repeat(self._repeat, data):
             return
-        try:
-            self._feed(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # Bytes after a whole answer spoil the connection, not the answer.
-            self.is_reusable = False
-            if self.phase != DONE:
-                self._fail("malformed")
-                return
+        if not self._parse(data, phase):
+            return
         # A chunk has ended, and not a byte of the next one is here: such a byte would be part
         # of a size line, and where that ends so too, its chunk has begun.
         # One that does not fit the short way, as those before it, goes the long way for a while.
@@ -223,6 +221,43 @@ class Connection(asyncio.Protocol):
                 self._pause_reading()
         if self._waiter is not None and (self.chunks or self.phase != phase):
             self.wake()
+
+    def _parse(self, data: bytes, phase: int) -> bool:
+        """Give the parser what came; False where the answer has failed."""
+        if len(data) > MAX_HEAD_BYTES and phase == WAITING and not _has_small_head(data):
+            self._fail("oversized")
+            return False
+        try:
+            self._feed(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # Bytes after a whole answer spoil the connection, not the answer.
+            self.is_reusable = False
+            if self.phase != DONE:
+                self._fail("malformed")
+                return False
+        if phase == WAITING and self.phase == DONE and self._learn_times:
+            self._learn(data)
+        return True
+
+    def _take_repeat(self, repeat: Repeat, data: bytes) -> bool:
+        """Take a whole answer that has the head of the one before, if it is that."""
+        if self._quiet_bytes or self.failure is not None:
+            return False
+        body, missing = repeat.match(data) or (b"", 0)
+        if missing or not body:
+            return False
+        self._learn_times = LEARN_TIMES
+        self.fields = repeat.headers
+        self.chunks.append(body)
+        self.phase = DONE
+        self.wake()
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Know the next answer if it has the head of this one, which came whole."""
+        self._learn_times -= 1
+        if self.is_reusable and len(self.chunks) == 1:
+            self._repeat = learn_answer(data, self.fields)
 
     def eof_received(self) -> None:
         """Take the peer's end of sending as the end of the connection."""
@@ -252,6 +287,7 @@ class Connection(asyncio.Protocol):
         """Refuse an answer that nobody asked for; the parser stops at what is raised here."""
         if self.phase != WAITING:
             raise ValueError
+        self._repeat = None  # it would follow the answer before this one, with its status
 
     def on_headers_complete(self) -> None:
         """Keep status and headers of the final answer; interim ones (1xx) are passed over."""
@@ -319,14 +355,14 @@ class Connection(asyncio.Protocol):
         return b"content-length" not in fields and b"chunked" not in coding
 
     def _pause_reading(self) -> None:
-        if not self.is_read_paused and not self._transport.is_closing():
+        if not self.is_read_paused and not self.transport.is_closing():
             self.is_read_paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def _resume_reading(self) -> None:
         self.is_read_paused = False
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _arm_timer(self, deadline: float) -> None:
         if self._timer is not None:

@@ -85,15 +85,14 @@ class Provider:
         self._lines = "".join(f"{line}\r\n" for line in lines)
         self._credential = _write_credential(spec.auth, spec.api_key)
         self._heads: dict[str, bytes] = {}
+        self._is_own = spec.own
 
     def _head(self, path: str) -> bytes:
-        """Request line and headers but the credential's."""
-        head = self._heads.get(path)
-        if head is None:
-            if len(self._heads) >= _HEADS:  # paths hold models' names, which clients may choose
-                self._heads.clear()
-            text = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._lines}{self._credential}"
-            head = self._heads[path] = text.encode("latin-1")
+        """Request line and headers but a signer's, kept for the next request."""
+        if len(self._heads) >= _HEADS:  # paths hold models' names, which clients may choose
+            self._heads.clear()
+        text = f"POST {self._prefix}{path} HTTP/1.1\r\n{self._lines}{self._credential}"
+        head = self._heads[path] = text.encode("latin-1")
         return head
 
     def send(
@@ -108,7 +107,7 @@ class Provider:
             GatewayError: ``upstream_error``, ``upstream_timeout``, or ``overloaded`` for an
                 engine that does not come up in time.
         """
-        if self.spec.own:
+        if self._is_own:
             return self._send_when_up(path, body, deadlines)
         if self._signer is not None:
             return self._send_signed(self._signer, path, body, deadlines)
@@ -116,7 +115,7 @@ class Provider:
             lines = self._lines + _write_credential(self.spec.auth, caller_key)
             head = f"POST {self._prefix}{path} HTTP/1.1\r\n{lines}".encode("latin-1")
             return self._upstream.send(head, body, deadlines)
-        return self._upstream.send(self._head(path), body, deadlines)
+        return self._upstream.send(self._heads.get(path) or self._head(path), body, deadlines)
 
     async def _send_signed(
         self, signer: Signer, path: str, body: bytes, deadlines: Deadlines

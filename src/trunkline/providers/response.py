@@ -1,8 +1,10 @@
 """An answer on its way: its body, piece by piece or whole, and what can go wrong with it."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from trunkline.call import Deadlines
 from trunkline.errors import GatewayError
@@ -15,51 +17,31 @@ if TYPE_CHECKING:
     from trunkline.providers.gate import Place
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """An answer whose status and headers have come; its user must call ``close`` in the end.
 
     Args:
+        status: the final status, 200 to 599.
+        fields: the headers as they came.
         origin: where it comes from.
         connection: brings it.
         deadlines: of the request.
-        limits: when its first content must be there, and when its end (loop time).
+        first_at: when its first content must be there (loop time).
+        total_at: when its end must be there (loop time).
         release: takes the connection back.
-
-    Attributes:
-        status: the final status, 200 to 599.
         place: what the call has to leave when the answer is closed, if it came in by a gate.
     """
 
-    __slots__ = (
-        "_connection",
-        "_deadlines",
-        "_fields",
-        "_first_at",
-        "_headers",
-        "_origin",
-        "_release",
-        "_total_at",
-        "place",
-        "status",
-    )
-
-    def __init__(
-        self,
-        origin: Origin,
-        connection: Connection,
-        deadlines: Deadlines,
-        limits: tuple[float, float],
-        release: Callable[[Connection], None],
-    ) -> None:
-        self.status = connection.status
-        self.place: Place | None = None
-        self._origin = origin
-        self._connection: Connection | None = connection
-        self._deadlines = deadlines
-        self._first_at, self._total_at = limits
-        self._release = release
-        self._fields = connection.fields
-        self._headers: dict[bytes, bytes] | None = None
+    status: int
+    _fields: Mapping[bytes, bytes]
+    _origin: Origin
+    _connection: Connection | None
+    _deadlines: Deadlines
+    _first_at: float
+    _total_at: float
+    _release: Callable[[Connection], None]
+    place: "Place | None" = None
+    _headers: dict[bytes, bytes] | None = None
 
     @property
     def headers(self) -> dict[bytes, bytes]:
@@ -188,21 +170,12 @@ class Response:
 class InflatedResponse(Response):
     """An answer that is compressed though nobody asked for that; it reads as plain bytes."""
 
-    __slots__ = ("_inflater",)
+    _inflater: Inflater = msgspec.field(default_factory=Inflater)
 
-    def __init__(
-        self,
-        origin: Origin,
-        connection: Connection,
-        deadlines: Deadlines,
-        limits: tuple[float, float],
-        release: Callable[[Connection], None],
-    ) -> None:
-        super().__init__(origin, connection, deadlines, limits, release)
+    def __post_init__(self) -> None:
         coding = self.headers[b"content-encoding"].strip().lower()
         if coding not in (b"gzip", b"x-gzip", b"deflate"):
             raise self._refuse("compressed its answer in a way that was not asked for")
-        self._inflater = Inflater()
 
     async def read(self) -> bytes:
         """Read as ``Response.read``; what cannot be inflated is an ``upstream_error`` too."""
@@ -248,7 +221,7 @@ class InflatedResponse(Response):
             raise explain(self._origin, connection, self._deadlines, self._total_at, is_mute=True)
 
 
-def choose_reading(fields: dict[bytes, bytes]) -> type[Response]:
+def choose_reading(fields: Mapping[bytes, bytes]) -> type[Response]:
     """Choose how an answer with a content-encoding header is read."""
     codings = (value for name, value in fields.items() if name.lower() == b"content-encoding")
     is_plain = all(coding.strip().lower() in (b"", b"identity") for coding in codings)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from trunkline.call import Deadlines
+from trunkline.outbox import Outbox
 from trunkline.providers.connection import SLICE_BYTES, WAITING, Connection
 from trunkline.providers.dial import ConnectFailed, Dialer, TlsOptions, build_context
 from trunkline.providers.origin import Origin, parse_base_url
@@ -61,6 +62,7 @@ class Upstream:
         self._sweep: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._outbox = Outbox()
         way = parse_proxy(proxy) if proxy else None
         if dialer is None:
             context = build_context(tls or TlsOptions()) if origin.scheme == "https" else None
@@ -98,8 +100,9 @@ class Upstream:
                 if len(body) > SLICE_BYTES:
                     await self._upload(connection, head, body, (deadlines.idle_s, total_at))
                     now = loop.time()
-                else:
-                    connection.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+                elif connection.failure is None:
+                    whole = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+                    self._outbox.send(connection.transport, whole)
                 head_at = min(now + deadlines.first_token_s, total_at)
                 while connection.phase == WAITING and connection.failure is None:
                     await connection.wait(head_at)
@@ -108,11 +111,11 @@ class Upstream:
                 raise
             if connection.failure is None:
                 # Two look-ups, not ten lower-cased names: these are the ways it is written.
-                fields = connection.fields
+                fields, status = connection.fields, connection.status
                 packed = b"content-encoding" in fields or b"Content-Encoding" in fields
                 build = choose_reading(fields) if packed else Response
-                limits = head_at, total_at
-                return build(self.origin, connection, deadlines, limits, self._release)
+                times = deadlines, head_at, total_at
+                return build(status, fields, self.origin, connection, *times, self._release)
             if not (is_kept and self._is_stale(connection, now)):
                 raise explain(self.origin, connection, deadlines, total_at)
             is_kept = False

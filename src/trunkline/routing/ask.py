@@ -16,14 +16,14 @@ FAN_LIMIT = 16
 """Alternatives of one call at an upstream without ``n``: each is a request of its own."""
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """One attempt: what the reply is stamped with, and where changes are noted."""
 
     stamp: Stamp
     changes: Changes
 
 
-class Fitted(msgspec.Struct, frozen=True):
+class Fitted(msgspec.Struct, frozen=True, gc=False):
     """The pairs of formats for one attempt: one, or as many as alternatives are fanned out."""
 
     pairs: tuple[Pair, ...]
@@ -38,10 +38,15 @@ def choose_path(row: Row, operation: Operation, default: str, model: str) -> str
 def require_operation(row: Row, operation: Operation, model: str) -> None:
     """Raises ``invalid_request`` where the target has no such operation."""
     if operation not in row.serves:
-        what = {"chat": "chat", "text": "text completions", "embeddings": "embeddings"}
-        raise GatewayError(
-            "invalid_request", f"Model '{model}' serves no {what[operation]}.", param="model"
-        )
+        raise refuse_operation(operation, model)
+
+
+def refuse_operation(operation: Operation, model: str) -> GatewayError:
+    """What is told of an operation that no target of a model has."""
+    what = {"chat": "chat", "text": "text completions", "embeddings": "embeddings"}
+    return GatewayError(
+        "invalid_request", f"Model '{model}' serves no {what[operation]}.", param="model"
+    )
 
 
 def check_copies(count: int) -> int:

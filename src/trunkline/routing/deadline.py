@@ -1,22 +1,18 @@
 """Fits a model's deadlines to one call: its client may shorten them, and time passes. Pure."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from trunkline.call import Deadlines
 from trunkline.errors import GatewayError
+from trunkline.wishes import TIMEOUT, Wishes
 
-HEADER: Final = b"x-trunkline-timeout"
-PATIENCE: Final = b"x-stainless-read-timeout"
 _MARGIN: Final = 0.05
 _MARGIN_MOST_S: Final = 1.0
 """An answer must leave this much before its client gives up, or nobody hears it."""
 _LEAST_S: Final = 0.001
 
 
-def fit_deadlines(
-    deadlines: Deadlines, headers: Mapping[bytes, bytes], *, stream: bool
-) -> Deadlines:
+def fit_deadlines(deadlines: Deadlines, wishes: Wishes, *, stream: bool) -> Deadlines:
     """The deadlines of one call: those of its model, shortened as its client wishes.
 
     ``x-trunkline-timeout`` is in seconds and bounds each of them. ``x-stainless-read-timeout``
@@ -25,14 +21,14 @@ def fit_deadlines(
 
     Args:
         deadlines: of the model.
-        headers: of the request, by lower-case name.
+        wishes: of the request.
         stream: the answer is streamed.
 
     Raises:
         GatewayError: ``invalid_request`` for a wish that is no number of seconds above 0.
     """
-    wish = headers.get(HEADER)
-    patience = None if stream else headers.get(PATIENCE)
+    wish = wishes.timeout
+    patience = None if stream else wishes.patience
     if wish is None and patience is None:
         return deadlines
     most_s = deadlines.total_s
@@ -40,7 +36,7 @@ def fit_deadlines(
         wished_s = _read_seconds(wish)
         if wished_s is None:
             raise GatewayError(
-                "invalid_request", f"{HEADER.decode()}: expected a number of seconds above 0."
+                "invalid_request", f"{TIMEOUT.decode()}: expected a number of seconds above 0."
             )
         most_s = min(most_s, wished_s)
     if patience is not None:

@@ -8,9 +8,9 @@ import msgspec
 from trunkline.chat import ChatRequest, TextRequest
 from trunkline.errors import GatewayError
 from trunkline.routing.ask import Ask, Fitted, Request
-from trunkline.routing.table import Columns, Route, Target
+from trunkline.routing.table import Columns, Route, Row, Target
 from trunkline.routing.tapping import (
-    is_tapped,
+    TAPPED,
     tap_chat,
     tap_completion,
     tap_embedding,
@@ -57,7 +57,7 @@ def find_read_said(target: Target) -> Callable[[bytes, Mapping[bytes, bytes]], S
     wire = target.row.wire
     if wire == "llm-engine":
         return llm_engine.read_said
-    return openai_failure.read_said if is_tapped(wire) else find_format(wire).read_said
+    return openai_failure.read_said if wire in TAPPED else find_format(wire).read_said
 
 
 def find_foreign_images(request: Request, route: Route, target: Target) -> list[str]:
@@ -72,9 +72,13 @@ def find_foreign_images(request: Request, route: Route, target: Target) -> list[
 
 def _sees(request: Request, route: Route, target: Target) -> bool:
     """Whether the target may be shown images with this request."""
-    if route.columns.images is False or target.row.images == "none":
+    if _is_blind(route.columns, target.row):
         return False
     return not (isinstance(request, TextRequest) and is_raw(route, target))
+
+
+def _is_blind(columns: Columns, row: Row) -> bool:
+    return columns.images is False or row.images == "none"
 
 
 def is_raw(route: Route, target: Target) -> bool:
@@ -106,7 +110,7 @@ def _fit_completion(request: TextRequest, route: Route, target: Target, ask: Ask
         metadata["stand_in"] = True
     if raw and row.wire == "llm-engine":
         return translate_prompt(request, target, ask, metadata)
-    if is_tapped(row.wire):
+    if row.wire in TAPPED:
         return tap_completion(request, target, ask, metadata, raw=raw)
     return translate_completion(request, columns, target, ask, metadata)
 
@@ -133,12 +137,13 @@ def _fit_chat(*, done: bool) -> Callable[[ChatRequest, Route, Target, Ask], Fitt
     def fit(request: ChatRequest, route: Route, target: Target, ask: Ask) -> Fitted:
         if route.stand_in:
             _note_stand_in(route, ask.changes)
-        if not _sees(request, route, target) and has_images(request):
+        columns, row = route.columns, target.row
+        if _is_blind(columns, row) and has_images(request):
             raise _no_images(request.model, "messages")
         if target.upstream:
             check_content(request)
-        fit_wire = tap_chat if is_tapped(target.row.wire) else translate_chat
-        return fit_wire(request, route.columns, target, ask, done=done)
+        fit_wire = tap_chat if row.wire in TAPPED else translate_chat
+        return fit_wire(request, columns, target, ask, done=done)
 
     return fit
 

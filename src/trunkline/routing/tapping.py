@@ -8,8 +8,15 @@ import msgspec
 
 from trunkline.chat import ChatRequest, TextRequest
 from trunkline.errors import GatewayError
-from trunkline.routing.ask import Ask, Fitted, check_copies, choose_path, require_operation
-from trunkline.routing.table import Columns, Operation, Row, Target, Wire
+from trunkline.routing.ask import (
+    Ask,
+    Fitted,
+    check_copies,
+    choose_path,
+    refuse_operation,
+    require_operation,
+)
+from trunkline.routing.table import Columns, Operation, Row, Target
 from trunkline.wire import (
     llama_cpp,
     openai_chat,
@@ -20,7 +27,7 @@ from trunkline.wire import (
 from trunkline.wire.body import read_fields
 from trunkline.wire.change import Changes
 from trunkline.wire.emulate_reply import EmulatedPair
-from trunkline.wire.emulate_request import CHANGE, emulate_tools
+from trunkline.wire.emulate_request import CHANGE, Emulation, emulate_tools
 from trunkline.wire.image import may_hold
 from trunkline.wire.reply import Pair
 from trunkline.wire.rewrite import Dialect, Fields
@@ -33,12 +40,9 @@ _PATHS: Final = MappingProxyType(
 )
 
 
+TAPPED: Final = frozenset(_PATHS)
+"""Wires that take and give OpenAI's chat format."""
 _ONE: Final = msgspec.Raw(b"1")
-
-
-def is_tapped(wire: Wire) -> bool:
-    """Whether a wire takes and gives OpenAI's chat format."""
-    return wire in _PATHS
 
 
 @lru_cache(maxsize=256)
@@ -63,14 +67,38 @@ def tap_chat(
     Raises:
         GatewayError: ``invalid_request`` for what the target cannot do.
     """
-    row, changes = target.row, ask.changes
-    require_operation(row, "chat", request.model)
+    row = target.row
+    if "chat" not in row.serves:
+        raise refuse_operation("chat", request.model)
     dialect = _find_dialect(row.drops, row.rewrites)
+    path = _path(target, "chat") if row.paths else _PATHS[row.wire]["chat"]
+    if dialect.is_idle and columns.tools is not False:
+        body = openai_chat.write_request(request, target.model)
+        pair: Pair = openai_chat.ChatPair(request, body, ask.stamp, done, path)
+        return Fitted((_finish(pair, target) if target.upstream else pair,))
+    body, copies, emulation = _rewrite_chat(request, columns, target, dialect, ask.changes)
+    pairs = []
+    for _ in range(copies):
+        pair = openai_chat.ChatPair(request, body, ask.stamp, done, path)
+        if emulation is not None:
+            pair = EmulatedPair(pair, emulation)
+        pairs.append(_finish(pair, target) if target.upstream else pair)
+    return Fitted(tuple(pairs))
+
+
+def _rewrite_chat(
+    request: ChatRequest, columns: Columns, target: Target, dialect: Dialect, changes: Changes
+) -> tuple[bytes, int, Emulation | None]:
+    """The body for a target or a model that takes less than the whole format.
+
+    Returns:
+        The body, how many times it is to be sent, and what its tools became.
+    """
     fields: Fields | None = None
     emulation = None
     if columns.tools is False and _speaks_of_tools(request.body):
         fields = read_fields(request.body)
-        if row.constrains:
+        if target.row.constrains:
             emulation = emulate_tools(fields)
             if emulation is not None:
                 fields = emulation.fields
@@ -85,28 +113,18 @@ def tap_chat(
         if dialect.fans_out and "n" in fields:
             copies = check_copies(msgspec.json.decode(fields.pop("n")))
     if fields is None and (dialect.asks_usage or not request.stream):
-        body = openai_chat.write_request(request, target.model)
-    else:
-        body = openai_chat.write_fields(
-            read_fields(request.body) if fields is None else fields,
-            request,
-            target.model,
-            asks_usage=dialect.asks_usage,
-        )
-    path = _path(target, "chat") if row.paths else _PATHS[row.wire]["chat"]
-    pairs: list[Pair] = []
-    for _ in range(copies):
-        pair: Pair = openai_chat.ChatPair(request, body, ask.stamp, path, done=done)
-        if emulation is not None:
-            pair = EmulatedPair(pair, emulation)
-        pairs.append(_finish(pair, target) if target.upstream else pair)
-    return Fitted(tuple(pairs))
+        return openai_chat.write_request(request, target.model), copies, emulation
+    if fields is None:
+        fields = read_fields(request.body)
+    asks_usage = dialect.asks_usage
+    body = openai_chat.write_fields(fields, request, target.model, asks_usage=asks_usage)
+    return body, copies, emulation
 
 
 def tap_text(request: ChatRequest, target: Target, ask: Ask) -> Fitted:
     """A legacy text request for a target of the same format; raises ``invalid_request``."""
     require_operation(target.row, "text", request.model)
-    if not is_tapped(target.row.wire):
+    if target.row.wire not in TAPPED:
         raise GatewayError(
             "invalid_request", f"Model '{request.model}' serves no text completions.", param="model"
         )

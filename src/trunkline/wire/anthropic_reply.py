@@ -235,7 +235,7 @@ def read_message(body: bytes, answer: str = "") -> Iterator[Event]:
         GatewayError: ``upstream_error`` for no message, or for a failure inside a 200.
         msgspec.MsgspecError: where a part is of another type than the API says.
     """
-    if b'"error"' in body and TYPED.decode(body).type == "error":
+    if body.find(b'"error"') >= 0 and TYPED.decode(body).type == "error":
         raise fail_inside(msgspec.json.decode(body))
     message = MESSAGE.decode(body)
     if not message.stop_reason or b'"error"' in body:

@@ -1,26 +1,26 @@
 """What was changed in a request for its target, as ``x-trunkline-changes`` tells it."""
 
+import msgspec
+
 from trunkline.errors import GatewayError
 
 
-class Changes:
+class Changes(msgspec.Struct, eq=False, gc=False):
     """Collects the changes of one attempt, in order.
 
     Args:
         strict: the client wants no drop and no clamp; then either is a 400 that names it
             (``x-trunkline-strict: true``).
+        words: what was changed.
     """
 
-    __slots__ = ("_assumed", "_strict", "words")
-
-    def __init__(self, *, strict: bool = False) -> None:
-        self._strict = strict
-        self._assumed: set[str] = set()
-        self.words: list[str] = []
+    strict: bool = False
+    words: list[str] = []
+    _assumed: frozenset[str] = frozenset()
 
     def assume(self, name: str) -> None:
         """The client never asked for this parameter: strictness does not speak of our default."""
-        self._assumed.add(name)
+        self._assumed |= {name}
 
     def note(self, word: str) -> None:
         """Tell of something that is no loss: ``stand_in``, ``emulated:tools``."""
@@ -50,7 +50,7 @@ class Changes:
         self.note(f"dropped:{name}")
 
     def _refuse(self, name: str, why: str) -> None:
-        if self._strict and name not in self._assumed:
+        if self.strict and name not in self._assumed:
             raise GatewayError(
                 "invalid_request",
                 f"'{name}' {why}, and x-trunkline-strict allows no change.",

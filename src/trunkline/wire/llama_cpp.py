@@ -106,14 +106,14 @@ class Count:
 
     def note(self, data: bytes) -> bool:
         """Take in one chunk; True for a report that is not the client's to see."""
-        if _PROGRESS in data:
+        if data.find(_PROGRESS) >= 0:
             try:
                 reported = _REPORT.decode(data).prompt_progress
             except msgspec.MsgspecError:
                 return True
             self._read = reported.processed if reported else self._read
             return True
-        if _RUNS in data and _OPENS not in data:
+        if data.find(_RUNS) >= 0 > data.find(_OPENS):
             self.pieces += 1
         return False
 
@@ -166,7 +166,7 @@ class EngineReply(WrappedReply):
         data = frame.data
         if data == b"[DONE]" or self._count.note(data):
             return b""
-        if _USAGE in data and not frame.event:
+        if data.find(_USAGE) >= 0 and not frame.event:
             chunk = decode_object(data)
             usage = chunk.pop("usage", None)
             if isinstance(usage, dict):

@@ -22,7 +22,7 @@ _UNLIKELY: Final = -9999.0
 Json = dict[str, Any]
 
 
-class Stamp(msgspec.Struct, frozen=True):
+class Stamp(msgspec.Struct, frozen=True, gc=False):
     """What an answer carries when its upstream forgot it: id, model and Unix time in seconds.
 
     ``calls`` remembers, by choice, the ids of streamed tool calls that came without an index.

@@ -183,14 +183,16 @@ def _replace_model(body: bytes, name: str, model: str) -> bytes | None:
     a string its quotes would be escaped. ``\u00`` could spell the key in another way, and
     ``null`` might be a field to leave out.
     """
-    if body.count(_MODEL) != 1 or b"null" in body or b"\\u00" in body:
+    key_end = body.find(_MODEL) + len(_MODEL)
+    if body.find(_MODEL, key_end) >= 0 or body.find(b"null") >= 0:
         return None
-    key_end = body.index(_MODEL) + len(_MODEL)
+    if body.find(b"\\") >= 0 and body.find(b"\\u00") >= 0:
+        return None
     quoted = _ENCODER.encode(name)
     at = body.find(quoted, key_end)
     if at < 0 or body[key_end:at].strip(b" \t\r\n") != b":":
         return None
-    return b"%b%b%b" % (body[:at], _ENCODER.encode(model), body[at + len(quoted) :])
+    return b"".join((body[:at], _ENCODER.encode(model), body[at + len(quoted) :]))
 
 
 def write_text_request(request: TextRequest, model: str) -> bytes:
@@ -218,10 +220,14 @@ def text_parameters(request: TextRequest) -> dict[str, Any]:
         fields["max_tokens"] = request.max_tokens
     if request.stop:
         fields["stop"] = request.stop
-    for name in ("top_p", "top_k", "frequency_penalty", "presence_penalty"):
-        value = getattr(request, name)
-        if value is not None:
-            fields[name] = value
+    if request.top_p is not None:
+        fields["top_p"] = request.top_p
+    if request.top_k is not None:
+        fields["top_k"] = request.top_k
+    if request.frequency_penalty is not None:
+        fields["frequency_penalty"] = request.frequency_penalty
+    if request.presence_penalty is not None:
+        fields["presence_penalty"] = request.presence_penalty
     if request.stream:
         fields["stream"] = _TRUE
         fields["stream_options"] = _WITH_USAGE
@@ -252,7 +258,7 @@ def _check_calls(payload: bytes) -> bytes:
 
 def read_chunk(body: bytes, stamp: Stamp) -> tuple[ChatChunk, bytes]:
     """A chunk of a stream, as ``read_answer`` reads a whole answer."""
-    if _OTHER_THOUGHT in body:
+    if body.find(_OTHER_THOUGHT) >= 0:
         renamed = _rename_thought(body)
         if renamed is not None:
             return renamed
@@ -321,33 +327,30 @@ def read_events(body: bytes, stamp: Stamp) -> list[Event]:
     return events
 
 
-class ChatPair:
+class ChatPair(msgspec.Struct, eq=False, gc=False):
     """A chat request towards a target that speaks chat: tapped, not translated.
 
     Args:
         request: what the client asked for.
         body: the same as the target wants it.
         stamp: for what the answer lacks.
-        path: where the target takes chat requests.
         done: the client's dialect ends streams with ``[DONE]``.
+        path: where the target takes chat requests.
     """
 
-    def __init__(
-        self, request: ChatRequest, body: bytes, stamp: Stamp, path: str = PATH, *, done: bool
-    ) -> None:
-        self.path = path
-        self._request = request
-        self._body = body
-        self._stamp = stamp
-        self._done = done
+    request: ChatRequest
+    body: bytes
+    stamp: Stamp
+    done: bool
+    path: str = PATH
 
     def write_request(self) -> bytes:
         """See ``Pair``."""
-        return self._body
+        return self.body
 
     def read_answer(self, body: bytes) -> Answer:
         """See ``Pair``."""
-        answer, payload = read_answer(body, self._stamp)
+        answer, payload = read_answer(body, self.stamp)
         return Answer(payload, answer.usage, answer.choices[0].finish_reason)
 
     def open_fold(self) -> None:
@@ -358,7 +361,7 @@ class ChatPair:
         return Tap(
             CHAT_CHUNK,
             read_chunk,
-            self._stamp,
-            done=self._done,
-            include_usage=self._request.include_usage,
+            self.stamp,
+            done=self.done,
+            include_usage=self.request.include_usage,
         )

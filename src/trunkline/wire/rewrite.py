@@ -60,7 +60,7 @@ def _rename(name: str, to: str) -> Callable[[Fields, Changes], None]:
 
 def _is_escaped(body: bytes) -> bool:
     """Whether JSON may spell a marker in a way that a search for it misses."""
-    return b"\\u00" in body and _ESCAPED.search(body) is not None
+    return body.find(b"\\u00") >= 0 and _ESCAPED.search(body) is not None
 
 
 def _edit_messages(
@@ -245,13 +245,14 @@ class Dialect:
         self._rules = [rules[name] for name in _ORDER if name in rewrites]
         self._markers = [_mark(name) for name in self._drops]
         self._markers += [rule.marker for rule in self._rules]
+        self.is_idle = not drops and not rewrites
         self.fans_out = "n_fan_out" in rewrites
         self.asks_usage = "no_stream_options" not in rewrites
 
     def touches(self, body: bytes) -> bool:
         """Whether a body may hold something to change; False is certain."""
         for marker in self._markers:
-            if marker in body:
+            if body.find(marker) >= 0:
                 return True
         return bool(self._markers) and _is_escaped(body)
 

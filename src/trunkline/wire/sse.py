@@ -43,7 +43,7 @@ class SseReader:
         """
         if self.rest:
             data = self.rest + data
-        if b"\r" in data:
+        if data.find(b"\r") >= 0:
             # A CR at the very end may be half of a CRLF: it waits for the next bytes.
             held = data.endswith(b"\r")
             body = data[:-1] if held else data
@@ -53,7 +53,7 @@ class SseReader:
             raise GatewayError("upstream_error", "The upstream sent an event of over 16 MiB.")
         frames = []
         for block in blocks:
-            if block.startswith(b"data: ") and b"\n" not in block:
+            if block.startswith(b"data: ") and block.find(b"\n") < 0:
                 if len(block) > 6:
                     frames.append(Frame(block[6:]))
             elif frame := _read_block(block):
@@ -70,7 +70,7 @@ class SseReader:
 def cut_frame(data: bytes) -> bytes | None:
     """The data of bytes that are exactly one ``data:`` frame, as a token comes; else None."""
     body = data[6:-2]
-    if data[:6] == b"data: " and data[-2:] == b"\n\n" and b"\n" not in body and b"\r" not in body:
+    if data[:6] == b"data: " and data[-2:] == b"\n\n" and body.find(b"\n") < 0 > body.find(b"\r"):
         return body
     return None
 
@@ -81,7 +81,7 @@ def are_frames(data: bytes) -> bool:
         data.startswith(b"data: ")
         and data.endswith(b"\n\n")
         and not data.endswith(b"[DONE]\n\n")
-        and b"\r" not in data  # it would end a line, at the client too
+        and data.find(b"\r") < 0  # it would end a line, at the client too
     )
 
 
@@ -103,7 +103,7 @@ def write_frame(payload: bytes) -> bytes:
     """One frame of JSON, ASCII only: some clients split lines at U+2028 and U+0085."""
     if not payload.isascii():
         payload = escape_non_ascii(payload)
-    if b"\n" in payload:
+    if payload.find(b"\n") >= 0:
         # JSON that came on several lines: there a line break is a blank, never part of a text.
         payload = payload.replace(b"\n", b" ")
     return b"data: " + payload + b"\n\n"
