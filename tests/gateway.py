@@ -12,11 +12,11 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import uvicorn
 
@@ -30,6 +30,7 @@ from trunkline.providers.fetch import Fetcher
 from trunkline.settings import read_settings
 from trunkline.store.store import open_store
 
+Server = TypeVar("Server", bound=AbstractAsyncContextManager[Any])
 Door = Literal["direct", "asgi"]
 DOORS: Sequence[Door] = ("direct", "asgi")
 KEY = "My API Key"
@@ -124,10 +125,14 @@ def run_gateway(
             assert not thread.is_alive(), "the gateway did not stop"
 
 
-@contextmanager
-def run_upstream(*scripts: Script) -> Iterator[ScriptedServer]:
+def run_upstream(*scripts: Script) -> AbstractContextManager[ScriptedServer]:
     """A scripted server with a loop and thread of its own."""
-    server = ScriptedServer(*scripts)
+    return run_apart(ScriptedServer(*scripts))
+
+
+@contextmanager
+def run_apart(server: Server) -> Iterator[Server]:
+    """A server with a loop and thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -4,15 +4,14 @@ with run_mock(always(Fault("cut"))) as mock:
     heard = ask(mock, "openai", stream=True)
 """
 
-import asyncio
 import json
 import socket
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from gateway import run_apart
 from trunkline.mock import MockServer
 from trunkline.mock.behaviour import Dialect, Planned
 
@@ -22,26 +21,11 @@ SAID = "one two  three"
 DIALECTS: Sequence[Dialect] = ("openai", "anthropic", "gemini", "bedrock", "cohere", "llm-engine")
 
 
-@contextmanager
 def run_mock(
     plan: Planned | None = None, *, seed: int = 0, pace_s: float = 0
-) -> Iterator[MockServer]:
+) -> AbstractContextManager[MockServer]:
     """A mock with a loop and thread of its own."""
-    mock = MockServer(plan, seed=seed, pace_s=pace_s)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(mock.__aenter__(), loop).result(10)
-        yield mock
-    finally:
-        end = mock.__aexit__(None, None, None)
-        try:
-            asyncio.run_coroutine_threadsafe(end, loop).result(10)
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            loop.close()
+    return run_apart(MockServer(plan, seed=seed, pace_s=pace_s))
 
 
 @dataclass(frozen=True)
