@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway import KEY, run_gateway, run_upstream
 from scripted import Peer
+from trunkline.api.direct import DirectProtocol
 from trunkline.repeat import Repeat, learn_request
 
 NAMES = ("x-api-key", "accept", "Authorization", "x-note", "Content-type", "traceparent")
@@ -200,6 +201,33 @@ def test_requests_on_one_connection_keep_their_own_body_and_key(tmp_path: Path) 
         broken = write_call("thirteen").replace(b"POST", b"P@ST")
         sock.sendall(broken)
         assert read_answer(sock, buffer)[0] == 400
+
+
+def test_a_head_that_repeats_is_parsed_once_though_its_body_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, begun = DirectProtocol.on_message_begin, 0
+
+    def note(protocol: DirectProtocol) -> None:
+        nonlocal begun
+        begun += 1
+        begin(protocol)
+
+    monkeypatch.setattr(DirectProtocol, "on_message_begin", note)
+    with (
+        run_upstream(answer_each) as upstream,
+        run_gateway(tmp_path, upstream.port) as gateway,
+        socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as sock,
+    ):
+        buffer = bytearray()
+        for words in ("one", "two", "a longer question", "four"):
+            head, _, body = write_call(words).partition(b"\r\n\r\n")
+            sock.sendall(head + b"\r\n\r\n")
+            time.sleep(0.05)  # so that they are two reads there
+            sock.sendall(body)
+            status, answer = read_answer(sock, buffer)
+            assert (status, answer["choices"][0]["message"]["content"]) == (200, words)
+    assert begun == 1
 
 
 def test_a_repeat_is_of_the_request_before_it_and_no_other(tmp_path: Path) -> None:
